@@ -1,0 +1,386 @@
+//! The CPU executor: walks a plan with the kernels of [`super::simd`].
+
+use std::sync::Arc;
+
+use super::{
+    Backend, KeptPrefix, Pace,
+    simd::{self, Isa, Packed, Sequence, Threads},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::{Config, Logits},
+    plan::{Batch, MatrixName, NormName, Prefix, Rows, Slot, Step, forward},
+    weights::{BoxFuture, Layer, Matrix, Network},
+};
+
+/// Rows in a chunk: enough to make unpacking the weights cheap, few enough to keep the wide buffers small.
+const CHUNK: usize = 1024;
+/// Rows in a batch: as many as take some seconds, so that first scores come early from a large model and a small one wastes nothing.
+const BATCH: std::ops::RangeInclusive<u64> = 512..=4096;
+/// Multiply-adds in a batch.
+const BATCH_WORK: u64 = if cfg!(target_arch = "wasm32") { 100_000_000_000 } else { 2_000_000_000_000 };
+/// Multiply-adds between two pauses on one thread: some ten milliseconds in WebAssembly, less elsewhere.
+const PIECE: usize = 100_000_000;
+
+/// Runs plans on the CPU, on all threads it is given.
+pub struct Cpu {
+    network: Arc<dyn Network>,
+    isa: Isa,
+    threads: Threads,
+}
+
+impl Cpu {
+    /// An executor of `network` on `threads` threads, 0 for one a core.
+    ///
+    /// # Errors
+    /// `oom` if the threads cannot be started.
+    pub fn new(network: Arc<dyn Network>, threads: usize) -> Result<Self> {
+        Ok(Self { network, isa: Isa::best(), threads: Threads::new(threads)? })
+    }
+
+    /// The same on a given instruction set.
+    #[must_use]
+    pub fn with_isa(mut self, isa: Isa) -> Self {
+        self.isa = isa;
+        self
+    }
+
+    /// The instruction set in use.
+    pub fn isa(&self) -> Isa {
+        self.isa
+    }
+
+    /// Threads in use.
+    pub fn threads(&self) -> usize {
+        self.threads.count()
+    }
+}
+
+impl Backend for Cpu {
+    fn device(&self) -> &str {
+        if cfg!(target_arch = "wasm32") { "wasm" } else { "cpu" }
+    }
+
+    fn batch_rows(&self) -> usize {
+        (BATCH_WORK / self.network.config().layer_parameters()).clamp(*BATCH.start(), *BATCH.end()) as usize
+    }
+
+    fn logits<'a>(&'a self, batch: &'a Batch, kept: &'a mut KeptPrefix, pace: &'a dyn Pace) -> BoxFuture<'a, Result<Vec<Logits>>> {
+        Box::pin(async move {
+            let config = self.network.config();
+            let plan = forward(config.layers, batch, CHUNK);
+            let mut run = Run::new(self, batch, kept)?;
+            for step in &plan {
+                run.step(step, pace).await?;
+            }
+            run.last.chunks_exact(config.hidden).map(|row| self.network.head().judge(row)).collect()
+        })
+    }
+}
+
+/// One plan under way: its buffers.
+struct Run<'a> {
+    cpu: &'a Cpu,
+    config: &'a Config,
+    batch: &'a Batch,
+    kept: &'a mut KeptPrefix,
+    layer: Option<Arc<Layer>>,
+    /// `[S]`
+    last_rows: Vec<usize>,
+    /// `[largest position + 1, D / 2]` cosines and sines.
+    angles: [Vec<f32>; 2],
+    /// `[T, H]`
+    residual: Vec<f32>,
+    /// `[S, H]`
+    last: Vec<f32>,
+    /// `[C, H]`
+    normed: Vec<f32>,
+    /// `[C, heads * D]`
+    query: Vec<f32>,
+    /// `[T, kv_heads * D]`
+    key: Vec<f32>,
+    /// `[T, kv_heads * D]`
+    value: Vec<f32>,
+    /// `[C, F]`
+    gate: Vec<f32>,
+    /// `[C, F]`
+    up: Vec<f32>,
+    packed: Packed,
+    /// What `packed` holds, so that products of one input pack it once.
+    packed_from: Option<Slot>,
+}
+
+/// A buffer of zeros, or an error where there is no memory for it.
+fn buffer(rows: usize, width: usize) -> Result<Vec<f32>> {
+    let refuse = || {
+        Error::new(ErrorKind::OutOfMemory, format!("no memory for {rows} rows of {width} numbers"))
+            .hint("use fewer or shorter documents a request, or a smaller model")
+    };
+    let len = rows.checked_mul(width).ok_or_else(refuse)?;
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(len).map_err(|_| refuse())?;
+    buffer.resize(len, 0.0);
+    Ok(buffer)
+}
+
+impl<'a> Run<'a> {
+    fn new(cpu: &'a Cpu, batch: &'a Batch, kept: &'a mut KeptPrefix) -> Result<Self> {
+        let config = cpu.network.config();
+        let (t, s) = (batch.tokens.len(), batch.spans.len());
+        let chunk = CHUNK.min(t.max(s));
+        if batch.prefix == Prefix::Keep {
+            kept.layers = vec![<[Vec<f32>; 2]>::default(); config.layers];
+        }
+        Ok(Self {
+            cpu,
+            config,
+            batch,
+            kept,
+            layer: None,
+            last_rows: batch.last_rows().collect(),
+            angles: angles(config, batch.positions.iter().max().map_or(0, |&p| p as usize + 1))?,
+            residual: buffer(t, config.hidden)?,
+            last: buffer(s, config.hidden)?,
+            normed: buffer(chunk, config.hidden)?,
+            query: buffer(chunk, config.q_width())?,
+            key: buffer(t, config.kv_width())?,
+            value: buffer(t, config.kv_width())?,
+            gate: buffer(chunk, config.intermediate)?,
+            up: buffer(chunk, config.intermediate)?,
+            packed: Packed::default(),
+            packed_from: None,
+        })
+    }
+
+    fn layer(&self) -> Arc<Layer> {
+        self.layer.clone().expect("the plan names a layer before its weights")
+    }
+
+    /// Rows of the batch behind the rows of a step.
+    fn batch_row(&self, rows: &Rows, i: usize) -> usize {
+        match rows {
+            Rows::Batch(r) => r.start + i,
+            Rows::Last(r) => self.last_rows[r.start + i],
+        }
+    }
+
+    async fn step(&mut self, step: &Step, pace: &dyn Pace) -> Result<()> {
+        match step {
+            Step::Embed => self.cpu.network.embed(&self.batch.tokens, &mut self.residual).await?,
+            Step::Layer(i) => self.layer = Some(self.cpu.network.layer(*i).await?),
+            Step::Norm { norm, rows } => self.norm(*norm, rows),
+            Step::MatMul { weight, from, to, rows } => self.matmul(*weight, *from, *to, rows, pace).await?,
+            Step::HeadNormRope { slot, rows } => self.head_norm_rope(*slot, rows),
+            Step::KeepPrefix(layer) => {
+                let kept = self.batch.shared * self.config.kv_width();
+                self.kept.layers[*layer] = [self.key[..kept].to_vec(), self.value[..kept].to_vec()];
+            }
+            Step::Attend { layer, rows } => self.attend(*layer, rows, pace).await?,
+            Step::SwiGlu { rows } => {
+                let len = rows.len() * self.config.intermediate;
+                let (isa, up) = (self.cpu.isa, &self.up[..len]);
+                let piece = self.config.intermediate;
+                self.cpu.threads.each_piece(&mut self.gate[..len], piece, |i, gate| isa.swiglu(gate, &up[i * piece..][..piece]));
+            }
+            Step::TakeLast => {
+                let h = self.config.hidden;
+                for (to, &row) in self.last.chunks_exact_mut(h).zip(&self.last_rows) {
+                    to.copy_from_slice(&self.residual[row * h..][..h]);
+                }
+            }
+            Step::Finish { rows } => {
+                self.norm(NormName::Output, rows);
+                let (h, len) = (self.config.hidden, rows.len() * self.config.hidden);
+                self.last[rows.start() * h..][..len].copy_from_slice(&self.normed[..len]);
+            }
+        }
+        if !matches!(step, Step::MatMul { .. }) {
+            self.packed_from = None;
+        }
+        pace.breathe().await
+    }
+
+    fn norm(&mut self, norm: NormName, rows: &Rows) {
+        let h = self.config.hidden;
+        let layer = self.layer();
+        let w: &[f32] = match norm {
+            NormName::Attn => &layer.attn_norm,
+            NormName::Ffn => &layer.ffn_norm,
+            NormName::Output => self.cpu.network.output_norm(),
+        };
+        let residual = if matches!(rows, Rows::Batch(_)) { &self.residual } else { &self.last };
+        let x = &residual[rows.start() * h..][..rows.len() * h];
+        let (isa, eps) = (self.cpu.isa, self.config.rms_eps);
+        self.cpu.threads.each_piece(&mut self.normed[..rows.len() * h], h, |i, y| isa.rms_norm(eps, &x[i * h..][..h], w, y));
+    }
+
+    async fn matmul(&mut self, weight: MatrixName, from: Slot, to: Slot, rows: &Rows, pace: &dyn Pace) -> Result<()> {
+        let layer = self.layer();
+        let w: &Matrix = match weight {
+            MatrixName::Q => &layer.q,
+            MatrixName::K => &layer.k,
+            MatrixName::V => &layer.v,
+            MatrixName::O => &layer.o,
+            MatrixName::Gate => &layer.gate,
+            MatrixName::Up => &layer.up,
+            MatrixName::Down => &layer.down,
+        };
+        let cpu = self.cpu;
+        if self.packed_from != Some(from) {
+            let x = match from {
+                Slot::Normed => &self.normed,
+                Slot::Query => &self.query,
+                Slot::Gate => &self.gate,
+                other => unreachable!("no product reads {other:?}"),
+            };
+            self.packed.pack(cpu.isa, &cpu.threads, &x[..rows.len() * w.columns()], w.columns());
+            self.packed_from = Some(from);
+        }
+        let tasks = simd::tasks(w);
+        let per_task = rows.len() * w.columns() * w.rows().div_ceil(tasks);
+        let piece = (PIECE * cpu.threads.count()).div_ceil(per_task).next_multiple_of(cpu.threads.count());
+        for start in (0..tasks).step_by(piece) {
+            let last = matches!(rows, Rows::Last(_));
+            let (y, first) = match to {
+                Slot::Residual if last => (&mut self.last, rows.start()),
+                Slot::Residual => (&mut self.residual, rows.start()),
+                Slot::Key => (&mut self.key, rows.start()),
+                Slot::Value => (&mut self.value, rows.start()),
+                Slot::Query => (&mut self.query, 0),
+                Slot::Gate => (&mut self.gate, 0),
+                Slot::Up => (&mut self.up, 0),
+                Slot::Normed => unreachable!("no product writes the normed rows"),
+            };
+            let y = &mut y[first * w.rows()..][..rows.len() * w.rows()];
+            simd::matmul(cpu.isa, &cpu.threads, &self.packed, w, start..tasks.min(start + piece), y, to == Slot::Residual);
+            pace.breathe().await?;
+        }
+        Ok(())
+    }
+
+    fn head_norm_rope(&mut self, slot: Slot, rows: &Rows) {
+        let layer = self.layer();
+        let positions: Vec<usize> = (0..rows.len()).map(|i| self.batch.positions[self.batch_row(rows, i)] as usize).collect();
+        let (x, w, width, first) = match slot {
+            Slot::Key => (&mut self.key, &layer.k_norm, self.config.kv_width(), rows.start()),
+            Slot::Query => (&mut self.query, &layer.q_norm, self.config.q_width(), 0),
+            other => unreachable!("{other:?} has no heads"),
+        };
+        let (isa, eps, half) = (self.cpu.isa, self.config.rms_eps, self.config.head_dim / 2);
+        let [cos, sin] = &self.angles;
+        self.cpu.threads.each_piece(&mut x[first * width..][..rows.len() * width], width, |i, row| {
+            let at = positions[i] * half..(positions[i] + 1) * half;
+            isa.head_norm_rope(eps, row, w, [&cos[at.clone()], &sin[at]]);
+        });
+    }
+
+    async fn attend(&mut self, layer: usize, rows: &Rows, pace: &dyn Pace) -> Result<()> {
+        let (width, c) = (self.config.kv_width(), self.config);
+        let pieces = self.query_pieces(rows);
+        let none: [Vec<f32>; 2] = Default::default();
+        let prefix_rows = self.batch.prefix_rows();
+        // Grouped so that a group's multiply-adds make one piece of work.
+        let mut rest = &pieces[..];
+        while !rest.is_empty() {
+            let mut work = 0;
+            let count = rest.iter().take_while(|p| {
+                let fits = work < PIECE * self.cpu.threads.count();
+                work += p.rows.len() * (p.first + p.rows.len()) * 2 * c.q_width();
+                fits
+            });
+            let (group, others) = rest.split_at(count.count());
+            rest = others;
+            let sequences: Vec<Sequence> = group
+                .iter()
+                .map(|p| {
+                    let [prefix_keys, prefix_values] = match (p.shared, self.batch.prefix) {
+                        (0, _) => [&none[0][..], &none[1][..]],
+                        (_, Prefix::Kept) => [&self.kept.layers[layer][0][..], &self.kept.layers[layer][1][..]],
+                        _ => [&self.key[..prefix_rows * width], &self.value[..prefix_rows * width]],
+                    };
+                    let own = p.own.start * width..p.own.end * width;
+                    Sequence {
+                        rows: p.rows.clone(),
+                        first: p.first,
+                        keys: [prefix_keys, &self.key[own.clone()]],
+                        values: [prefix_values, &self.value[own]],
+                    }
+                })
+                .collect();
+            simd::attend(
+                self.cpu.isa,
+                &self.cpu.threads,
+                &mut self.query[..rows.len() * c.q_width()],
+                &sequences,
+                [c.heads, c.kv_heads, c.head_dim],
+            );
+            drop(sequences);
+            pace.breathe().await?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a step, cut at the borders of sequences.
+    fn query_pieces(&self, rows: &Rows) -> Vec<QueryPiece> {
+        let mut pieces: Vec<QueryPiece> = Vec::new();
+        let prefix = 0..self.batch.prefix_rows();
+        let first_span = |row: usize| self.batch.spans.partition_point(|s| s.rows.end <= row);
+        match rows {
+            Rows::Last(r) => pieces.extend(r.clone().enumerate().map(|(i, s)| {
+                let span = &self.batch.spans[s];
+                let last = span.rows.end - 1;
+                QueryPiece { rows: i..i + 1, first: self.batch.positions[last] as usize, own: span.rows.clone(), shared: span.shared }
+            })),
+            Rows::Batch(r) => {
+                let mut row = r.start;
+                while row < r.end {
+                    let (own, shared) = if prefix.contains(&row) {
+                        (prefix.clone(), 0)
+                    } else {
+                        let span = &self.batch.spans[first_span(row)];
+                        (span.rows.clone(), span.shared)
+                    };
+                    let end = own.end.min(r.end);
+                    pieces.push(QueryPiece {
+                        rows: row - r.start..end - r.start,
+                        first: self.batch.positions[row] as usize,
+                        own,
+                        shared,
+                    });
+                    row = end;
+                }
+            }
+        }
+        pieces
+    }
+}
+
+/// Consecutive query rows of one sequence.
+struct QueryPiece {
+    /// In the query buffer.
+    rows: std::ops::Range<usize>,
+    /// Position of the first.
+    first: usize,
+    /// The sequence's own rows in the batch.
+    own: std::ops::Range<usize>,
+    /// Positions before its own rows: the prefix's.
+    shared: usize,
+}
+
+/// Cosines and sines of `position * theta^(-2i/D)`. Frequencies and angles are rounded to f32 where the reference implementation
+/// (transformers) rounds them, which at thousands of positions is more than the rounding of everything else.
+fn angles(config: &Config, positions: usize) -> Result<[Vec<f32>; 2]> {
+    let half = config.head_dim / 2;
+    let frequencies: Vec<f32> = (0..half)
+        .map(|i| 1.0 / f64::from(config.rope_theta).powf(2.0 * i as f64 / config.head_dim as f64) as f32)
+        .collect();
+    let mut cos = buffer(positions, half)?;
+    let mut sin = buffer(positions, half)?;
+    for (p, (cos, sin)) in cos.chunks_exact_mut(half).zip(sin.chunks_exact_mut(half)).enumerate() {
+        for ((c, s), f) in cos.iter_mut().zip(sin).zip(&frequencies) {
+            let angle = f64::from(p as f32 * f);
+            (*c, *s) = (angle.cos() as f32, angle.sin() as f32);
+        }
+    }
+    Ok([cos, sin])
+}

@@ -1,0 +1,185 @@
+//! The bodies compiled for each instruction set, and the choice between them at run time.
+
+use super::{HeadTask, Target, body};
+
+/// Compiles every body for one instruction set and register tile.
+macro_rules! compile {
+    ($module:ident, $mr:literal x $nr:literal, fma: $fma:literal $(, $features:literal)?) => {
+        mod $module {
+            use super::{HeadTask, Target, body};
+
+            $(#[target_feature(enable = $features)])?
+            fn matmul(depth: usize, x: &[f32], w: &[f32], target: &Target) {
+                body::matmul::<$mr, $nr, $fma>(depth, x, w, target)
+            }
+
+            $(#[target_feature(enable = $features)])?
+            fn attend(task: &HeadTask, scratch: &mut [f32]) {
+                body::attend::<$mr, $nr, $fma>(task, scratch)
+            }
+
+            $(#[target_feature(enable = $features)])?
+            fn pack_x(rows: usize, width: usize, stride: usize, from: &[f32], to: &mut [f32]) {
+                body::pack::<$mr>(rows, width, stride, from, to)
+            }
+
+            $(#[target_feature(enable = $features)])?
+            fn pack_w(rows: usize, width: usize, stride: usize, from: &[f32], to: &mut [f32]) {
+                body::pack::<$nr>(rows, width, stride, from, to)
+            }
+
+            $(#[target_feature(enable = $features)])?
+            fn swiglu(gate: &mut [f32], up: &[f32]) {
+                body::swiglu::<$fma>(gate, up)
+            }
+
+            $(#[target_feature(enable = $features)])?
+            fn rms_norm(eps: f32, x: &[f32], w: &[f32], y: &mut [f32]) {
+                body::rms_norm(eps, x, w, y)
+            }
+
+            $(#[target_feature(enable = $features)])?
+            fn head_norm_rope(eps: f32, row: &mut [f32], w: &[f32], angles: [&[f32]; 2]) {
+                body::head_norm_rope(eps, row, w, angles)
+            }
+
+            pub(super) static TABLE: super::Table = super::Table {
+                name: stringify!($module),
+                mr: $mr,
+                nr: $nr,
+                matmul,
+                attend,
+                pack_x,
+                pack_w,
+                swiglu,
+                rms_norm,
+                head_norm_rope,
+            };
+        }
+    };
+}
+
+/// One instruction set's kernels. Unsafe to call where the instructions are missing.
+struct Table {
+    name: &'static str,
+    mr: usize,
+    nr: usize,
+    matmul: unsafe fn(usize, &[f32], &[f32], &Target),
+    attend: unsafe fn(&HeadTask, &mut [f32]),
+    pack_x: unsafe fn(usize, usize, usize, &[f32], &mut [f32]),
+    pack_w: unsafe fn(usize, usize, usize, &[f32], &mut [f32]),
+    swiglu: unsafe fn(&mut [f32], &[f32]),
+    rms_norm: unsafe fn(f32, &[f32], &[f32], &mut [f32]),
+    head_norm_rope: unsafe fn(f32, &mut [f32], &[f32], [&[f32]; 2]),
+}
+
+#[cfg(target_arch = "x86_64")]
+compile!(avx512, 12 x 32, fma: true, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+#[cfg(target_arch = "x86_64")]
+compile!(avx2, 6 x 16, fma: true, "avx2,fma");
+#[cfg(target_arch = "aarch64")]
+compile!(neon, 8 x 8, fma: true);
+compile!(baseline, 4 x 8, fma: false);
+
+/// An instruction set that this machine has.
+#[derive(Clone, Copy)]
+pub struct Isa(&'static Table);
+
+impl Isa {
+    /// Every instruction set of this machine, the best one first.
+    pub fn all() -> Vec<Self> {
+        let mut all = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2
+                && is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl")
+            {
+                all.push(Self(&avx512::TABLE));
+            }
+            if avx2 {
+                all.push(Self(&avx2::TABLE));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        all.push(Self(&neon::TABLE));
+        all.push(Self(&baseline::TABLE));
+        all
+    }
+
+    /// The best instruction set of this machine.
+    pub fn best() -> Self {
+        Self::all()[0]
+    }
+
+    /// Its name: `avx512`, `avx2`, `neon` or `baseline`.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// Rows of x in a panel.
+    pub(super) fn mr(self) -> usize {
+        self.0.mr
+    }
+
+    /// Rows of W, or keys, in a panel.
+    pub(super) fn nr(self) -> usize {
+        self.0.nr
+    }
+
+    /// x in panels `[depth][mr]` for all rows of the target, panels `[depth][nr]` of W for its columns.
+    ///
+    /// # Safety
+    /// The target's columns belong to the caller alone.
+    pub(super) unsafe fn matmul(self, depth: usize, x: &[f32], w: &[f32], target: &Target) {
+        // SAFETY: an `Isa` exists only where its instructions do; the rest is the caller's promise.
+        unsafe { (self.0.matmul)(depth, x, w, target) }
+    }
+
+    /// One head's queries; see [`HeadTask`].
+    ///
+    /// # Safety
+    /// The rows and columns that the task names belong to the caller alone.
+    pub(super) unsafe fn attend(self, task: &HeadTask, scratch: &mut [f32]) {
+        // SAFETY: an `Isa` exists only where its instructions do; the rest is the caller's promise.
+        unsafe { (self.0.attend)(task, scratch) }
+    }
+
+    /// Elements of scratch that [`Self::attend`] needs.
+    pub(super) fn attend_scratch(self, head_dim: usize, keys: usize) -> usize {
+        body::attend_scratch(self.0.mr, self.0.nr, head_dim, keys)
+    }
+
+    /// Packs up to `mr` rows into `[width][mr]`.
+    pub(super) fn pack_x(self, rows: usize, width: usize, stride: usize, from: &[f32], to: &mut [f32]) {
+        // SAFETY: an `Isa` exists only where its instructions do.
+        unsafe { (self.0.pack_x)(rows, width, stride, from, to) }
+    }
+
+    /// Packs up to `nr` rows into `[width][nr]`.
+    pub(super) fn pack_w(self, rows: usize, width: usize, stride: usize, from: &[f32], to: &mut [f32]) {
+        // SAFETY: an `Isa` exists only where its instructions do.
+        unsafe { (self.0.pack_w)(rows, width, stride, from, to) }
+    }
+
+    /// `gate = silu(gate) * up`.
+    pub fn swiglu(self, gate: &mut [f32], up: &[f32]) {
+        // SAFETY: an `Isa` exists only where its instructions do.
+        unsafe { (self.0.swiglu)(gate, up) }
+    }
+
+    /// One row's RMSNorm.
+    pub fn rms_norm(self, eps: f32, x: &[f32], w: &[f32], y: &mut [f32]) {
+        // SAFETY: an `Isa` exists only where its instructions do.
+        unsafe { (self.0.rms_norm)(eps, x, w, y) }
+    }
+
+    /// One row's heads, normed and turned by `[cos, sin]`, `D / 2` of each.
+    pub fn head_norm_rope(self, eps: f32, row: &mut [f32], w: &[f32], angles: [&[f32]; 2]) {
+        // SAFETY: an `Isa` exists only where its instructions do.
+        unsafe { (self.0.head_norm_rope)(eps, row, w, angles) }
+    }
+}

@@ -1,0 +1,136 @@
+//! Packing: sequences laid end to end without padding, the shared prefix in front once.
+
+use std::ops::Range;
+
+/// One sequence in a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its own rows.
+    pub rows: Range<usize>,
+    /// Leading positions that are the shared prefix's; its first own row has this position.
+    pub shared: usize,
+}
+
+/// What a batch does about the shared prefix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// There is none, or it is in this batch only: its rows, if any, are the first.
+    Here,
+    /// Its rows are the first, and its keys and values are kept for the batches that follow.
+    Keep,
+    /// Its keys and values were kept by an earlier batch.
+    Kept,
+}
+
+/// Packed sequences, ready to be planned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// `[T]` token ids.
+    pub tokens: Vec<u32>,
+    /// `[T]` positions.
+    pub positions: Vec<u32>,
+    /// `[S]` the sequences to be judged, in the caller's order.
+    pub spans: Vec<Span>,
+    /// Length of the prefix that the spans share.
+    pub shared: usize,
+    /// Whether the prefix's rows are here.
+    pub prefix: Prefix,
+}
+
+impl Batch {
+    /// Rows of the prefix in this batch.
+    pub fn prefix_rows(&self) -> usize {
+        if self.prefix == Prefix::Kept { 0 } else { self.shared }
+    }
+
+    /// `[S]` the last row of every sequence.
+    pub fn last_rows(&self) -> impl ExactSizeIterator<Item = usize> {
+        self.spans.iter().map(|s| s.rows.end - 1)
+    }
+}
+
+/// Packs `prompts`, whose first `shared` ids are equal, into batches of at most `budget` rows (more only where one sequence alone
+/// is longer). Keeps the order; every prompt is longer than `shared`. A prefix that is larger than `keep` rows is computed again in
+/// every batch instead of being kept.
+pub fn pack(prompts: &[&[u32]], shared: usize, budget: usize, keep: usize) -> Vec<Batch> {
+    // One sequence alone shares with nobody.
+    let shared = if prompts.len() > 1 { shared } else { 0 };
+    let mut batches: Vec<Batch> = Vec::new();
+    for prompt in prompts {
+        let own = &prompt[shared..];
+        let fits = batches.last().is_some_and(|b| b.tokens.len() + own.len() <= budget);
+        if !fits {
+            let kept = shared > 0 && shared <= keep && !batches.is_empty();
+            if let Some(first) = batches.first_mut().filter(|_| kept) {
+                first.prefix = Prefix::Keep;
+            }
+            batches.push(open(&prompt[..shared], kept));
+        }
+        let batch = batches.last_mut().expect("a batch was opened");
+        let start = batch.tokens.len();
+        batch.tokens.extend_from_slice(own);
+        batch.positions.extend((shared..prompt.len()).map(|p| p as u32));
+        batch.spans.push(Span { rows: start..batch.tokens.len(), shared });
+    }
+    batches
+}
+
+fn open(prefix: &[u32], kept: bool) -> Batch {
+    let rows = if kept { &[] } else { prefix };
+    Batch {
+        tokens: rows.to_vec(),
+        positions: (0..rows.len() as u32).collect(),
+        spans: Vec::new(),
+        shared: prefix.len(),
+        prefix: if kept { Prefix::Kept } else { Prefix::Here },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn prompts() -> Vec<Vec<u32>> {
+        vec![vec![1, 2, 3, 10], vec![1, 2, 3, 20, 21, 22], vec![1, 2, 3, 30, 31]]
+    }
+
+    fn packed(budget: usize, keep: usize) -> Vec<Batch> {
+        let prompts = prompts();
+        pack(&prompts.iter().map(Vec::as_slice).collect::<Vec<_>>(), 3, budget, keep)
+    }
+
+    #[test]
+    fn one_batch_holds_the_prefix_once() {
+        let [batch] = &packed(100, 100)[..] else { panic!("one batch") };
+        assert_eq!(batch.tokens, [1, 2, 3, 10, 20, 21, 22, 30, 31]);
+        assert_eq!(batch.positions, [0, 1, 2, 3, 3, 4, 5, 3, 4]);
+        assert_eq!(batch.prefix, Prefix::Here);
+        assert_eq!(batch.last_rows().collect::<Vec<_>>(), [3, 6, 8]);
+    }
+
+    #[test]
+    fn later_batches_take_the_kept_prefix() {
+        let batches = packed(5, 100);
+        assert_eq!(batches.iter().map(|b| b.prefix).collect::<Vec<_>>(), [Prefix::Keep, Prefix::Kept]);
+        assert_eq!(batches[1].tokens, [20, 21, 22, 30, 31]);
+        assert_eq!(batches[1].prefix_rows(), 0);
+    }
+
+    #[test]
+    fn a_prefix_too_large_to_keep_is_computed_again() {
+        for batch in packed(5, 2) {
+            assert_eq!((batch.prefix, &batch.tokens[..3]), (Prefix::Here, &[1, 2, 3][..]));
+        }
+    }
+
+    #[test]
+    fn a_sequence_over_the_budget_gets_its_own_batch() {
+        assert_eq!(packed(1, 100).len(), 3);
+    }
+
+    #[test]
+    fn a_single_sequence_has_no_prefix() {
+        let [batch] = &pack(&[&[1, 2, 3]], 2, 10, 10)[..] else { panic!("one batch") };
+        assert_eq!((batch.shared, batch.spans[0].rows.clone()), (0, 0..3));
+    }
+}

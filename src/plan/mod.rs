@@ -1,0 +1,11 @@
+//! Work as plain data: a packed batch, and the steps that turn it into one hidden row for every document.
+//!
+//! T rows of tokens in the batch, S sequences to be judged, C rows in a chunk; H hidden, D head size, F feed-forward, L layers.
+
+mod batch;
+mod forward;
+mod step;
+
+pub use batch::{Batch, Prefix, Span, pack};
+pub use forward::forward;
+pub use step::{MatrixName, NormName, Rows, Slot, Step};

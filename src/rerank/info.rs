@@ -1,0 +1,74 @@
+//! What a loaded model says of itself.
+
+use serde::Serialize;
+
+use crate::{
+    model::Role,
+    weights::{Format, ModelFile},
+};
+
+/// A model's description, for `info()`, `inspect` and the page.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[allow(missing_docs)]
+pub struct ModelInfo {
+    pub name: String,
+    pub architecture: &'static str,
+    /// `gguf` or `safetensors`.
+    pub format: &'static str,
+    /// The element type of most weights: `Q8_0`.
+    pub quantization: &'static str,
+    pub parameters: u64,
+    /// Bytes of all tensors in the file.
+    pub bytes: u64,
+    pub layers: usize,
+    pub hidden: usize,
+    pub intermediate: usize,
+    pub heads: usize,
+    pub kv_heads: usize,
+    pub head_dim: usize,
+    pub vocabulary: usize,
+    pub context_length: usize,
+    pub tied: bool,
+    /// `tied`, `output`, `cls` or `score`.
+    pub head: &'static str,
+    pub device: String,
+    pub warnings: Vec<String>,
+}
+
+impl ModelInfo {
+    /// Describes `file` on `device`.
+    pub fn new(name: String, file: &ModelFile, device: &str) -> Self {
+        let c = &file.config;
+        let matrix = (c.vocabulary * c.hidden) as u64;
+        let output = file.index.get(&file.name(Role::Output)).is_some() && !file.tied;
+        Self {
+            name,
+            architecture: "qwen3",
+            format: match file.format {
+                Format::Gguf => "gguf",
+                Format::Checkpoint => "safetensors",
+            },
+            quantization: file.main_dtype().name(),
+            parameters: c.layer_parameters() + matrix * if output { 2 } else { 1 },
+            bytes: file.index.tensor_bytes(),
+            layers: c.layers,
+            hidden: c.hidden,
+            intermediate: c.intermediate,
+            heads: c.heads,
+            kv_heads: c.kv_heads,
+            head_dim: c.head_dim,
+            vocabulary: c.vocabulary,
+            context_length: c.context,
+            tied: file.tied,
+            head: file.head.name(),
+            device: device.to_owned(),
+            warnings: file.warnings.clone(),
+        }
+    }
+
+    /// Bytes that one kept prefix row takes over all layers: a key and a value in f32.
+    pub(crate) fn kept_row_bytes(&self) -> usize {
+        self.layers * self.kv_heads * self.head_dim * 8
+    }
+}

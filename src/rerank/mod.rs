@@ -1,0 +1,246 @@
+//! The product: a loaded model that scores the documents of a request.
+
+mod info;
+mod rank;
+
+use std::sync::Arc;
+
+use web_time::Instant;
+
+pub use info::ModelInfo;
+pub use rank::{Billed, Meta, MetaTokens, RankOptions, Ranked, Reply, ReplyDocument, ReplyResult, Usage, Version, rank, reply};
+
+use crate::{
+    backend::{Backend, Cpu, KeptPrefix, Pace},
+    error::{Error, ErrorKind, Place, Result},
+    model::{DEFAULT_INSTRUCTION, DEFAULT_MAX_LENGTH, Logits, Template},
+    plan::pack,
+    text::{Asked, Spelling, Tokenizer, spell},
+    weights::{ModelFile, Resident, SourceFile},
+};
+
+/// The most memory that the kept keys and values of a prefix may take.
+const KEPT_BYTES: usize = 512 << 20;
+/// The most bytes of one text. A longer document would be cut to the maximum length anyway, but must first be held and walked.
+const LONGEST_TEXT: usize = 64 << 20;
+
+/// What to score: one query against some documents.
+#[derive(Clone, Debug, Default)]
+pub struct Request<'a> {
+    /// The query.
+    pub query: &'a str,
+    /// The documents.
+    pub documents: Vec<&'a str>,
+    /// The instruction; the model card's by default.
+    pub instruction: Option<&'a str>,
+    /// The form of the prompt.
+    pub template: Template,
+    /// Bound on the tokens of a whole prompt; 8192 by default, or the model's context if that is shorter.
+    pub max_length: Option<usize>,
+    /// Recognise control tokens in the texts, as the reference code does. Off, no text can end its own turn.
+    pub parse_special: bool,
+}
+
+/// One document's score.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scored {
+    /// What the head said.
+    pub logits: Logits,
+    /// Tokens of its prompt.
+    pub tokens: usize,
+    /// True when the document's end was cut.
+    pub truncated: bool,
+}
+
+/// The scores of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Scores {
+    /// One for each document, in the request's order.
+    pub scored: Vec<Scored>,
+    /// Tokens of the prefix that were not computed again.
+    pub prefix_reused: usize,
+    /// Milliseconds of tokenising.
+    pub tokenize_ms: f64,
+    /// Milliseconds of computing.
+    pub infer_ms: f64,
+    /// What the caller should know.
+    pub warnings: Vec<String>,
+}
+
+impl Scores {
+    /// Tokens of all prompts.
+    pub fn prompt_tokens(&self) -> usize {
+        self.scored.iter().map(|s| s.tokens).sum()
+    }
+}
+
+/// The ids of a request's prompts.
+#[derive(Clone, Debug)]
+pub struct Tokenized {
+    /// The whole prompts after truncation.
+    pub ids: Vec<Vec<u32>>,
+    /// Leading ids that are equal for every possible document of the query.
+    pub shared_prefix: usize,
+    /// Ids of the prompt's fixed first part.
+    pub prefix: usize,
+    /// Ids of the prompt's fixed last part.
+    pub suffix: usize,
+    /// Which documents were cut.
+    pub truncated: Vec<bool>,
+}
+
+/// How to load a model.
+#[derive(Clone, Debug, Default)]
+pub struct LoadOptions {
+    /// The name that replies give; the file's by default.
+    pub name: Option<String>,
+    /// Threads, 0 for one a core.
+    pub threads: usize,
+}
+
+/// Hears of a score as soon as it is known: the document's index, its logits, how many are done, of how many.
+#[cfg(not(target_arch = "wasm32"))]
+pub type OnScore<'a> = &'a mut (dyn FnMut(usize, Logits, usize, usize) + Send);
+/// Hears of a score as soon as it is known: the document's index, its logits, how many are done, of how many.
+#[cfg(target_arch = "wasm32")]
+pub type OnScore<'a> = &'a mut dyn FnMut(usize, Logits, usize, usize);
+
+/// A loaded model.
+pub struct Reranker {
+    tokenizer: Tokenizer,
+    backend: Box<dyn Backend>,
+    info: ModelInfo,
+}
+
+impl Reranker {
+    /// Loads a model from its files (see [`ModelFile::open`]); `progress(loaded, total)` in bytes may stop it with an error.
+    ///
+    /// # Errors
+    /// `bad-model`, `download`, `oom` or `aborted`, saying what, where and what to do.
+    pub async fn load(
+        files: Vec<SourceFile>,
+        options: LoadOptions,
+        progress: impl FnMut(u64, u64) -> Result<()>,
+    ) -> Result<Self> {
+        let name = options.name.or_else(|| files.first().map(|f| f.name.clone())).unwrap_or_default();
+        let file = ModelFile::open(files).await?;
+        let tokenizer = file.tokenizer()?;
+        let network = Resident::load(&file, tokenizer.answers(), progress).await?;
+        let backend = Box::new(Cpu::new(Arc::new(network), options.threads)?);
+        let info = ModelInfo::new(name, &file, backend.device());
+        Ok(Self { tokenizer, backend, info })
+    }
+
+    /// What was loaded.
+    pub fn info(&self) -> &ModelInfo {
+        &self.info
+    }
+
+    /// The prompts' token ids, without scoring them.
+    ///
+    /// # Errors
+    /// `too-long` or `bad-input`.
+    pub fn tokenize(&self, request: &Request) -> Result<Tokenized> {
+        let spelling = self.spell(request)?;
+        Ok(Tokenized {
+            shared_prefix: spelling.shared,
+            prefix: spelling.prefix,
+            suffix: spelling.suffix,
+            truncated: spelling.prompts.iter().map(|p| p.truncated).collect(),
+            ids: spelling.prompts.into_iter().map(|p| p.ids).collect(),
+        })
+    }
+
+    /// Scores every document of the request.
+    ///
+    /// # Errors
+    /// `too-long`, `bad-input`, `oom`, `aborted`, or `bad-model` for a logit that is no number.
+    pub async fn score(&self, request: &Request<'_>, pace: &dyn Pace, on_score: OnScore<'_>) -> Result<Scores> {
+        let started = Instant::now();
+        let spelling = self.spell(request)?;
+        let tokenize_ms = milliseconds(started);
+        let started = Instant::now();
+        let prompts: Vec<&[u32]> = spelling.prompts.iter().map(|p| &p.ids[..]).collect();
+        let kept_rows = KEPT_BYTES / self.info.kept_row_bytes();
+        let batches = pack(&prompts, spelling.shared, self.backend.batch_rows(), kept_rows);
+        let mut kept = KeptPrefix::default();
+        let mut scored = Vec::with_capacity(prompts.len());
+        for batch in &batches {
+            pace.breathe().await?;
+            for logits in self.backend.logits(batch, &mut kept, pace).await? {
+                let i = scored.len();
+                let prompt = &spelling.prompts[i];
+                scored.push(Scored { logits, tokens: prompt.ids.len(), truncated: prompt.truncated });
+                on_score(i, logits, i + 1, prompts.len());
+            }
+        }
+        let computed: usize = batches.iter().map(|b| b.tokens.len()).sum();
+        let asked: usize = prompts.iter().map(|p| p.len()).sum();
+        Ok(Scores {
+            scored,
+            prefix_reused: asked - computed,
+            tokenize_ms,
+            infer_ms: milliseconds(started),
+            warnings: self.warnings(request),
+        })
+    }
+
+    fn spell(&self, request: &Request) -> Result<Spelling> {
+        let texts = [("query", request.query), ("instruction", request.instruction.unwrap_or_default())];
+        let documents = request.documents.iter().enumerate().map(|(i, d)| (i, *d));
+        for (name, text) in texts {
+            check_length(text).at(|| name.to_owned())?;
+        }
+        for (i, document) in documents {
+            check_length(document).at(|| format!("documents[{i}]"))?;
+        }
+        let context = self.info.context_length;
+        let max_length = match request.max_length {
+            None => DEFAULT_MAX_LENGTH.min(context),
+            Some(n) if (1..=context).contains(&n) => n,
+            Some(n) => {
+                return Err(Error::bad_input(format!("the maximum length is {n}, this model takes 1 to {context} tokens")));
+            }
+        };
+        let asked = Asked {
+            template: request.template,
+            instruction: request.instruction.unwrap_or(DEFAULT_INSTRUCTION),
+            query: request.query,
+            max_length,
+            parse_special: request.parse_special,
+        };
+        spell(&self.tokenizer, &asked, request.documents.iter().copied())
+    }
+
+    fn warnings(&self, request: &Request) -> Vec<String> {
+        let mut warnings = self.info.warnings.clone();
+        if request.template == Template::Raw {
+            if request.instruction.is_some() {
+                warnings.push("the raw template takes no instruction; it was ignored".into());
+            }
+            return warnings;
+        }
+        let documents = request.documents.iter().enumerate().map(|(i, d)| (format!("documents[{i}]"), *d));
+        let found = std::iter::once(("query".to_owned(), request.query))
+            .chain(documents)
+            .find_map(|(place, text)| Template::part_in(text).map(|part| (place, part)));
+        if let Some((place, part)) = found {
+            warnings.push(format!(
+                "{place} holds the prompt's {part} already; it was scored as plain text inside another prompt. If you build prompts yourself, use the raw template"
+            ));
+        }
+        warnings
+    }
+}
+
+fn check_length(text: &str) -> Result<()> {
+    if text.len() <= LONGEST_TEXT {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::BadInput, format!("{} bytes of text, at most {LONGEST_TEXT} are taken", text.len()))
+        .hint("split it into several documents"))
+}
+
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1e3
+}

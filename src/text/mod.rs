@@ -1,0 +1,8 @@
+//! Text to token ids. The `tokenizers` crate does the work; here stands what a reranker needs beside it: user text that can never
+//! become a control token, prompts cut at the right end, and the prefix that all documents of a query share.
+
+mod spell;
+mod tokenizer;
+
+pub(crate) use spell::{Asked, Spelling, spell};
+pub use tokenizer::{GgufTokens, Tokenizer};

@@ -1,0 +1,174 @@
+//! The byte-level BPE tokeniser of the Qwen family, from `tokenizer.json` or from a GGUF's own arrays.
+
+use std::collections::HashMap;
+
+use tokenizers::{
+    AddedToken, Model, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    SplitDelimiterBehavior,
+    models::bpe::BPE,
+    normalizers::unicode::NFC,
+    pre_tokenizers::{
+        byte_level::ByteLevel,
+        sequence::Sequence,
+        split::{Split, SplitPattern},
+    },
+};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The pre-tokeniser of Qwen2 and Qwen3, which a GGUF names `qwen2` and `tokenizer.json` spells out.
+const QWEN2_SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+/// GGUF token types: tokens of the last two kinds are recognised in text before BPE runs.
+const CONTROL: i32 = 3;
+const USER_DEFINED: i32 = 4;
+
+/// The tokeniser's arrays as a GGUF file holds them.
+#[derive(Clone, Debug, Default)]
+pub struct GgufTokens {
+    /// Token texts in byte-level spelling, by id; padded to the embedding's rows in some files.
+    pub tokens: Vec<String>,
+    /// One type a token.
+    pub types: Vec<i32>,
+    /// Merges, two tokens with a space between, by rank.
+    pub merges: Vec<String>,
+}
+
+/// Turns text into token ids.
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    highest: u32,
+    no: u32,
+    yes: u32,
+}
+
+fn refuse(e: impl std::fmt::Display) -> Error {
+    Error::bad_model(format!("the tokeniser cannot be used: {e}")).hint("take the tokenizer.json of the model's own repository")
+}
+
+impl Tokenizer {
+    /// From the text of a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// `bad-model` if it is damaged or no tokeniser of the Qwen family.
+    pub fn from_json(json: &[u8]) -> Result<Self> {
+        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(refuse)?;
+        inner.with_truncation(None).map_err(refuse)?;
+        inner.with_padding(None);
+        let highest = inner.get_vocab(true).into_values().max().unwrap_or(0);
+        Self::checked(inner, highest)
+    }
+
+    /// From the arrays of a GGUF file.
+    ///
+    /// # Errors
+    /// `bad-model` if tokens and merges do not fit together.
+    pub fn from_gguf(arrays: &GgufTokens) -> Result<Self> {
+        let vocabulary: HashMap<&str, u32> = arrays.tokens.iter().map(String::as_str).zip(0..).collect();
+        let mut merges = Vec::with_capacity(arrays.merges.len());
+        for merge in &arrays.merges {
+            let pair = merge.split_once(' ').filter(|(a, b)| {
+                let known = |token: &str| vocabulary.contains_key(token);
+                known(a) && known(b) && known(&format!("{a}{b}"))
+            });
+            let (a, b) = pair.ok_or_else(|| refuse(format!("merge {merge:?} makes no token of the vocabulary")))?;
+            merges.push((a.to_owned(), b.to_owned()));
+        }
+        let vocabulary: ahash::AHashMap<String, u32> = vocabulary.into_iter().map(|(t, id)| (t.to_owned(), id)).collect();
+        let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build().map_err(refuse)?;
+        let mut inner = tokenizers::Tokenizer::new(bpe);
+        let split = Split::new(SplitPattern::Regex(QWEN2_SPLIT.into()), SplitDelimiterBehavior::Isolated, false).map_err(refuse)?;
+        inner.with_normalizer(Some(NFC)).map_err(refuse)?;
+        inner.with_pre_tokenizer(Some(Sequence::new(vec![
+            PreTokenizerWrapper::Split(split),
+            PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)),
+        ])));
+        let added = arrays.tokens.iter().zip(&arrays.types).filter(|&(_, &t)| t == CONTROL || t == USER_DEFINED);
+        inner
+            .add_tokens(added.map(|(token, &t)| AddedToken::from(token.clone(), t == CONTROL).normalized(false)))
+            .map_err(refuse)?;
+        let highest = u32::try_from(arrays.tokens.len().saturating_sub(1)).map_err(refuse)?;
+        Self::checked(inner, highest)
+    }
+
+    fn checked(inner: tokenizers::Tokenizer, highest: u32) -> Result<Self> {
+        if let Some(missing) = ByteLevel::alphabet().into_iter().find(|c| inner.get_model().token_to_id(&c.to_string()).is_none()) {
+            return Err(refuse(format!("the vocabulary has no token for the byte spelled {missing:?}")));
+        }
+        let need = |token: &str| inner.token_to_id(token).ok_or_else(|| refuse(format!("there is no token {token:?}")));
+        for control in ["<|im_start|>", "<|im_end|>"] {
+            need(control)?;
+        }
+        let (no, yes) = (need("no")?, need("yes")?);
+        Ok(Self { inner, highest, no, yes })
+    }
+
+    /// The highest id that can come out.
+    pub fn highest_id(&self) -> u32 {
+        self.highest
+    }
+
+    /// The ids of the answers, `(no, yes)`.
+    pub fn answers(&self) -> (u32, u32) {
+        (self.no, self.yes)
+    }
+
+    /// Ids of `text` with control and other added tokens recognised: for the prompt's fixed parts, and for callers who ask for it.
+    ///
+    /// # Errors
+    /// `bad-input` if the tokeniser gives up on the text.
+    pub fn encode_parsed(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.inner.encode_fast(text, false).map_err(give_up)?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// Ids of `text` as data: no added token is recognised, so `<|im_end|>` is ordinary text. Stops soon after `limit` ids:
+    /// the first `limit` are those of the whole text, and more than `limit` come back if the text goes on.
+    ///
+    /// # Errors
+    /// `bad-input` if the tokeniser gives up on the text.
+    pub fn encode_plain(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
+        // A long text is first cut generously; the last words before a cut may change with what follows, all others cannot.
+        let mut cut = limit.saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES_PER_TOKEN);
+        while cut < text.len() {
+            let end = text.floor_char_boundary(cut);
+            let ids = self.encode_words(&text[..end], limit, UNSETTLED_WORDS)?;
+            if ids.len() > limit {
+                return Ok(ids);
+            }
+            cut = cut.saturating_mul(4);
+        }
+        self.encode_words(text, limit, 0)
+    }
+
+    /// Normalises, splits into words and runs BPE on all but the last `unsettled` words until there are more than `limit` ids.
+    fn encode_words(&self, text: &str, limit: usize, unsettled: usize) -> Result<Vec<u32>> {
+        let mut normalized = tokenizers::NormalizedString::from(text);
+        if let Some(normalizer) = self.inner.get_normalizer() {
+            normalizer.normalize(&mut normalized).map_err(give_up)?;
+        }
+        let mut words = PreTokenizedString::from(normalized);
+        if let Some(pre) = self.inner.get_pre_tokenizer() {
+            pre.pre_tokenize(&mut words).map_err(give_up)?;
+        }
+        let words = words.get_splits(OffsetReferential::Normalized, OffsetType::None);
+        let settled = words.len().saturating_sub(unsettled);
+        let mut ids = Vec::new();
+        for (word, ..) in &words[..settled] {
+            ids.extend(self.inner.get_model().tokenize(word).map_err(give_up)?.into_iter().map(|t| t.id));
+            if ids.len() > limit {
+                break;
+            }
+        }
+        Ok(ids)
+    }
+}
+
+/// More than the bytes of nearly every token, so that one cut is nearly always enough.
+const BYTES_PER_TOKEN: usize = 32;
+/// Words before a cut that what follows could still change: the one that is cut, and one for a normalisation across it.
+const UNSETTLED_WORDS: usize = 2;
+
+fn give_up(e: tokenizers::Error) -> Error {
+    Error::new(ErrorKind::BadInput, format!("the tokeniser gave up on a text: {e}"))
+}

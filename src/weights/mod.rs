@@ -1,0 +1,24 @@
+//! Bytes from strangers become named, checked tensors.
+//!
+//! `ByteSource -> Index (GGUF or safetensors) -> checked against model::names -> Layer by layer`. Nothing here trusts a number of the
+//! file before it has been compared with the file's length and the model's shape.
+#![forbid(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
+
+mod block;
+mod checkpoint;
+mod gguf;
+mod index;
+mod matrix;
+mod model;
+
+mod safetensors;
+mod source;
+
+
+pub use block::DType;
+pub use index::{Index, TensorInfo};
+pub use matrix::Matrix;
+pub use model::{Format, Layer, ModelFile, Network, Resident};
+
+pub use source::{BoxFuture, ByteSource, MaybeSend, MemorySource, SourceFile};

@@ -1,0 +1,143 @@
+//! Whole models against the logits of Hugging Face transformers in float32, and the invariants of packing.
+
+mod common;
+
+use common::{GoldenModel, golden, load};
+use edge_reranker::{
+    backend::Free,
+    rerank::{Request, Reranker, Scores},
+};
+use futures::executor::block_on;
+
+fn score(reranker: &Reranker, request: &Request) -> Scores {
+    block_on(reranker.score(request, &Free, &mut |_, _, _, _| {})).unwrap()
+}
+
+fn differences(scores: &Scores) -> Vec<f32> {
+    scores.scored.iter().map(|s| s.logits.difference).collect()
+}
+
+/// The bound on the logits: for exact files, and for quantised ones. Both are multiplied as f32 here, so the second one is far stricter than
+/// the 8-bit activations it must leave room for.
+const BOUND: f32 = 1e-3;
+
+fn agrees(model: &GoldenModel) {
+    let reranker = load(&model.path);
+    for (request, expected) in golden().requests.iter().zip(&model.scores) {
+        if let Some(code) = &request.error {
+            let error = block_on(reranker.score(&request.request(), &Free, &mut |_, _, _, _| {})).unwrap_err();
+            assert_eq!(error.code(), code, "{} {}", model.path, request.name);
+            continue;
+        }
+        let scores = score(&reranker, &request.request());
+        assert_eq!(scores.scored.len(), expected.len());
+        for (i, (got, want)) in scores.scored.iter().zip(expected).enumerate() {
+            let place = format!("{} {} document {i}: got {:?}, want {}", model.path, request.name, got.logits, want.logit);
+            assert!((got.logits.difference - want.logit).abs() < BOUND, "{place}");
+            let pair = got.logits.pair;
+            assert_eq!(pair.is_some(), want.no.is_some(), "{place}");
+            if let (Some((no, yes)), Some(want_no), Some(want_yes)) = (pair, want.no, want.yes) {
+                assert!((no - want_no).abs() < BOUND && (yes - want_yes).abs() < BOUND, "{place}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_model_agrees_with_the_reference() {
+    let models = golden().models;
+    assert!(models.len() >= 10, "the golden models are there");
+    models.iter().for_each(agrees);
+}
+
+#[test]
+fn a_batch_equals_its_singles_to_the_last_bit() {
+    for name in ["tiny-f32", "odd-bf16", "every-type.gguf"] {
+        let reranker = load(name);
+        for request in golden().requests.iter().filter(|r| r.error.is_none()) {
+            let request = request.request();
+            let together = differences(&score(&reranker, &request));
+            // A single document shares its prefix with nobody: this also says that sharing changes nothing.
+            for (document, &together) in request.documents.iter().zip(&together) {
+                let single = score(&reranker, &Request { documents: vec![document], ..request.clone() });
+                assert_eq!(differences(&single), [together], "{name} {document:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_order_of_documents_does_not_matter() {
+    let reranker = load("odd-bf16");
+    let golden = golden();
+    let request = golden.requests.iter().max_by_key(|r| r.documents.len()).unwrap().request();
+    let forward = differences(&score(&reranker, &request));
+    let mut reversed = request.clone();
+    reversed.documents.reverse();
+    let mut backward = differences(&score(&reranker, &reversed));
+    backward.reverse();
+    assert_eq!(forward, backward);
+}
+
+#[test]
+fn several_batches_equal_one_and_compute_the_prefix_once() {
+    let reranker = load("tiny-f32");
+    let text = "a river stands by the snow and the old fox runs over it ".repeat(12);
+    // Over 4,096 rows: more than one batch.
+    let texts: Vec<String> = (0..40).map(|i| format!("{i} {text}")).collect();
+    let request = Request { query: "which river", documents: texts.iter().map(String::as_str).collect(), ..Request::default() };
+    let scores = score(&reranker, &request);
+    assert!(scores.prompt_tokens() > 8192, "{} tokens make several batches", scores.prompt_tokens());
+    let shared = reranker.tokenize(&request).unwrap().shared_prefix;
+    assert_eq!(scores.prefix_reused, shared * (texts.len() - 1));
+    for i in [0, 17, 39] {
+        let single = score(&reranker, &Request { documents: vec![&texts[i]], ..request.clone() });
+        assert_eq!(single.scored[0].logits, scores.scored[i].logits, "document {i}");
+    }
+}
+
+#[test]
+fn threads_and_instruction_sets_agree() {
+    use edge_reranker::{
+        backend::{Backend, Cpu, KeptPrefix, simd::Isa},
+        plan::pack,
+        weights::{ModelFile, Resident},
+    };
+    use std::sync::Arc;
+
+    let file = block_on(ModelFile::open(common::files("odd-bf16"))).unwrap();
+    let answers = file.tokenizer().unwrap().answers();
+    let network = Arc::new(block_on(Resident::load(&file, answers, |_, _| Ok(()))).unwrap());
+    let golden = golden();
+    let ids: Vec<&[u32]> = golden.requests.iter().flat_map(|r| &r.expected).map(|p| &p.ids[..]).collect();
+    let [batch] = &pack(&ids, 0, usize::MAX, 0)[..] else { panic!("one batch") };
+    let run = |threads, isa| {
+        let cpu = Cpu::new(network.clone(), threads).unwrap().with_isa(isa);
+        let logits = block_on(cpu.logits(batch, &mut KeptPrefix::default(), &Free)).unwrap();
+        logits.iter().map(|l| l.difference).collect::<Vec<_>>()
+    };
+    let best = run(1, Isa::best());
+    assert_eq!(best, run(3, Isa::best()), "the number of threads must not move a rounding");
+    for isa in Isa::all() {
+        for (a, b) in best.iter().zip(run(2, isa)) {
+            assert!((a - b).abs() < BOUND, "{}: {a} and {b}", isa.name());
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_request_stops() {
+    use edge_reranker::backend::Cancel;
+    let reranker = load("tiny-f32");
+    let cancel = Cancel::default();
+    let stop = cancel.clone();
+    let texts: Vec<String> = (0..60).map(|i| format!("{i} {}", "the old fox runs over the snow ".repeat(20))).collect();
+    let request = Request { query: "fox", documents: texts.iter().map(String::as_str).collect(), ..Request::default() };
+    let mut heard = 0;
+    let result = block_on(reranker.score(&request, &cancel, &mut |_, _, done, _| {
+        heard = done;
+        stop.cancel();
+    }));
+    assert_eq!(result.unwrap_err().code(), "aborted");
+    assert!(heard > 0 && heard < texts.len(), "scores came before the end: {heard}");
+}
