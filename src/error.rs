@@ -27,6 +27,23 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    const ALL: [Self; 9] = [
+        Self::Unsupported,
+        Self::NoDevice,
+        Self::OutOfMemory,
+        Self::Download,
+        Self::Integrity,
+        Self::BadModel,
+        Self::BadInput,
+        Self::TooLong,
+        Self::Aborted,
+    ];
+
+    /// The kind of a stable code.
+    pub fn from_code(code: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|k| k.code() == code)
+    }
+
     /// The stable code that users match on.
     pub const fn code(self) -> &'static str {
         match self {

@@ -1,0 +1,420 @@
+//! The JavaScript surface: one class, `Engine`, which the npm package wraps.
+//!
+//! Every call returns a promise and gives its thread back about every 30 ms, so that messages, aborts and timers run meanwhile.
+
+use std::{cell::Cell, ops::Range, rc::Rc};
+
+use bytes::Bytes;
+use js_sys::{Array, Float32Array, Function, Promise, Reflect, Uint8Array, Uint32Array};
+use serde::{Deserialize, Serialize};
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::{JsFuture, future_to_promise};
+use web_time::{Duration, Instant};
+
+use crate::{
+    backend::Pace,
+    error::{Error, ErrorKind, Result},
+    model::Template,
+    rerank::{LoadOptions, RankOptions, Request, Reranker, rank},
+    weights::{BoxFuture, ByteSource, SourceFile},
+};
+
+/// How long the engine keeps its thread.
+const SLICE: Duration = Duration::from_millis(30);
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_name = setTimeout)]
+    fn set_timeout(callback: &Function, milliseconds: i32) -> JsValue;
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn console_error(message: &str);
+}
+
+/// Says on the console what a trap alone would hide.
+#[wasm_bindgen(start)]
+fn start() {
+    std::panic::set_hook(Box::new(|info| console_error(&format!("edge-reranker: internal error: {info}"))));
+}
+
+/// A loaded model.
+#[wasm_bindgen]
+pub struct Engine {
+    reranker: Rc<Reranker>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Options {
+    top_n: Option<f64>,
+    instruction: Option<String>,
+    return_documents: Option<bool>,
+    threshold: Option<f32>,
+    max_length: Option<f64>,
+    raw_scores: Option<bool>,
+    template: Option<String>,
+    parse_special: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Document {
+    Text(String),
+    Object { text: String, id: Option<String> },
+}
+
+impl Document {
+    fn text(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Object { text, .. } => text,
+        }
+    }
+
+    fn id(&self) -> Option<String> {
+        match self {
+            Self::Text(_) => None,
+            Self::Object { id, .. } => id.clone(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RerankResult {
+    results: Vec<Line>,
+    usage: Usage,
+    timings: Timings,
+    model: String,
+    device: String,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Line {
+    index: usize,
+    relevance_score: f32,
+    logit: f32,
+    tokens: usize,
+    truncated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    document: Option<Text>,
+}
+
+#[derive(Serialize)]
+struct Text {
+    text: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Usage {
+    prompt_tokens: usize,
+    total_tokens: usize,
+    prefix_reused_tokens: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Timings {
+    tokenize_ms: f64,
+    infer_ms: f64,
+    total_ms: f64,
+}
+
+/// What `onScore` hears.
+#[derive(Serialize)]
+struct OnScore {
+    index: usize,
+    score: f32,
+    done: usize,
+    total: usize,
+}
+
+#[derive(Serialize)]
+struct OnProgress<'a> {
+    file: &'a str,
+    loaded: u64,
+    total: u64,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// Loads a model from `{ name, size, read(start, end) }[]`: one GGUF file, or the files of a checkpoint. Resolves to an `Engine`.
+    pub fn load(files: Array, options: JsValue) -> Promise {
+        promise(async move {
+            let files = files.iter().map(|f| JsSource::file(&f)).collect::<Result<Vec<_>>>()?;
+            let call = Call::new(&options);
+            let progress = function(&options, "onProgress");
+            let name = field(&options, "name").as_string();
+            let file = name.clone().or_else(|| files.first().map(|f| f.name.clone())).unwrap_or_default();
+            let report = |loaded, total| {
+                if let Some(progress) = &progress {
+                    let event = to_js(&OnProgress { file: &file, loaded, total })?;
+                    progress.call1(&JsValue::NULL, &event).map_err(|e| error_of(&e))?;
+                }
+                if call.cancelled() { Err(Error::aborted()) } else { Ok(()) }
+            };
+            let reranker = Reranker::load(files, LoadOptions { name, threads: 1 }, report).await?;
+            Ok(Engine { reranker: Rc::new(reranker) }.into())
+        })
+    }
+
+    /// Ranks documents. Resolves to a `RerankResult`.
+    pub fn rerank(&self, query: String, documents: JsValue, options: JsValue) -> Promise {
+        let reranker = self.reranker.clone();
+        promise(async move {
+            let started = Instant::now();
+            let settings = parse::<Option<Options>>(&options, "options")?.unwrap_or_default();
+            let documents: Vec<Document> = parse(&documents, "documents")?;
+            let top_n = whole(settings.top_n, "topN")?.unwrap_or(0);
+            let request = settings.request(&query, documents.iter().map(Document::text).collect())?;
+            let on_score = function(&options, "onScore");
+            let raw = settings.raw_scores.unwrap_or(false);
+            let mut thrown = None;
+            let mut hear = |index, logits: crate::model::Logits, done, total| {
+                let score = if raw { logits.difference } else { logits.score() };
+                if let (Some(f), Ok(event)) = (&on_score, to_js(&OnScore { index, score, done, total }))
+                    && let Err(e) = f.call1(&JsValue::NULL, &event)
+                {
+                    thrown = Some(e);
+                }
+            };
+            let scores = reranker.score(&request, &Call::new(&options), &mut hear).await?;
+            if let Some(e) = thrown {
+                return Err(error_of(&e));
+            }
+            let ranked = rank(&scores, &RankOptions { top_n, threshold: settings.threshold, raw });
+            let results = ranked
+                .iter()
+                .map(|r| {
+                    let (scored, document) = (&scores.scored[r.index], &documents[r.index]);
+                    let text = settings.return_documents.unwrap_or(false).then(|| Text { text: document.text().to_owned() });
+                    Line {
+                        index: r.index,
+                        relevance_score: r.relevance_score,
+                        logit: scored.logits.difference,
+                        tokens: scored.tokens,
+                        truncated: scored.truncated,
+                        id: document.id(),
+                        document: text,
+                    }
+                })
+                .collect();
+            let tokens = scores.prompt_tokens();
+            to_js(&RerankResult {
+                results,
+                usage: Usage { prompt_tokens: tokens, total_tokens: tokens, prefix_reused_tokens: scores.prefix_reused },
+                timings: Timings {
+                    tokenize_ms: scores.tokenize_ms,
+                    infer_ms: scores.infer_ms,
+                    total_ms: started.elapsed().as_secs_f64() * 1e3,
+                },
+                model: reranker.info().name.clone(),
+                device: reranker.info().device.clone(),
+                warnings: scores.warnings,
+            })
+        })
+    }
+
+    /// Scores `[query, document]` pairs in their order; neighbours with one query share its prefix. Resolves to a `Float32Array`.
+    pub fn score(&self, pairs: JsValue, options: JsValue) -> Promise {
+        let reranker = self.reranker.clone();
+        promise(async move {
+            let settings = parse::<Option<Options>>(&options, "options")?.unwrap_or_default();
+            let pairs: Vec<(String, String)> = parse(&pairs, "pairs")?;
+            let call = Call::new(&options);
+            let mut out = Vec::with_capacity(pairs.len());
+            for group in pairs.chunk_by(|a, b| a.0 == b.0) {
+                let request = settings.request(&group[0].0, group.iter().map(|p| &p.1[..]).collect())?;
+                let scores = reranker.score(&request, &call, &mut |_, _, _, _| {}).await?;
+                let raw = settings.raw_scores.unwrap_or(false);
+                out.extend(scores.scored.iter().map(|s| if raw { s.logits.difference } else { s.logits.score() }));
+            }
+            Ok(Float32Array::from(&out[..]).into())
+        })
+    }
+
+    /// The ids of one prompt: `{ ids: Uint32Array, sharedPrefix }`.
+    pub fn tokenize(&self, query: String, document: String, options: JsValue) -> Result<JsValue, JsValue> {
+        let tokenized = || -> Result<JsValue> {
+            let settings = parse::<Option<Options>>(&options, "options")?.unwrap_or_default();
+            let tokenized = self.reranker.tokenize(&settings.request(&query, vec![&document])?)?;
+            let out = js_sys::Object::new();
+            set(&out, "ids", &Uint32Array::from(&tokenized.ids[0][..]));
+            set(&out, "sharedPrefix", &JsValue::from(tokenized.shared_prefix as u32));
+            Ok(out.into())
+        };
+        tokenized().map_err(|e| js_error(&e))
+    }
+
+    /// What was loaded.
+    pub fn info(&self) -> Result<JsValue, JsValue> {
+        to_js(self.reranker.info()).map_err(|e| js_error(&e))
+    }
+}
+
+impl Options {
+    fn request<'a>(&'a self, query: &'a str, documents: Vec<&'a str>) -> Result<Request<'a>> {
+        Ok(Request {
+            query,
+            documents,
+            instruction: self.instruction.as_deref(),
+            template: self.template.as_deref().map_or(Ok(Template::default()), str::parse)?,
+            max_length: whole(self.max_length, "maxLength")?,
+            parse_special: self.parse_special.unwrap_or(false),
+        })
+    }
+}
+
+fn whole(value: Option<f64>, name: &str) -> Result<Option<usize>> {
+    match value {
+        None => Ok(None),
+        Some(n) if n >= 0.0 && n.fract() == 0.0 && n <= f64::from(u32::MAX) => Ok(Some(n as usize)),
+        Some(n) => Err(Error::bad_input(format!("{name} is {n}, expected a whole number from 0"))),
+    }
+}
+
+/// A file that JavaScript reads.
+struct JsSource {
+    size: u64,
+    object: JsValue,
+    read: Function,
+}
+
+impl JsSource {
+    fn file(object: &JsValue) -> Result<SourceFile> {
+        let (name, size) = (field(object, "name").as_string(), field(object, "size").as_f64());
+        match (name, size, function(object, "read")) {
+            (Some(name), Some(size), Some(read)) if size >= 0.0 => {
+                Ok(SourceFile::new(name, Self { size: size as u64, object: object.clone(), read }))
+            }
+            _ => Err(Error::bad_input("a file needs a name, a size and read(start, end)").at("files")),
+        }
+    }
+
+    async fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
+        let (start, end) = (JsValue::from(range.start as f64), JsValue::from(range.end as f64));
+        let called = self.read.call2(&self.object, &start, &end).map_err(|e| error_of(&e))?;
+        let value = JsFuture::from(Promise::resolve(&called)).await.map_err(|e| error_of(&e))?;
+        let array: Uint8Array = value
+            .dyn_into()
+            .map_err(|_| Error::new(ErrorKind::BadInput, "read(start, end) must give a Uint8Array or a promise of one"))?;
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(array.length() as usize).map_err(|_| {
+            Error::new(ErrorKind::OutOfMemory, format!("no memory for {} more bytes of the model", array.length()))
+                .hint("use a smaller model or close other tabs")
+        })?;
+        bytes.resize(array.length() as usize, 0);
+        array.copy_to(&mut bytes);
+        Ok(bytes.into())
+    }
+}
+
+impl ByteSource for JsSource {
+    fn len(&self) -> u64 {
+        self.size
+    }
+
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, Result<Bytes>> {
+        Box::pin(self.fetch(range))
+    }
+}
+
+/// One call's pace: its abort signal, and when it last gave the thread back.
+struct Call {
+    signal: JsValue,
+    since: Cell<Instant>,
+}
+
+impl Call {
+    fn new(options: &JsValue) -> Self {
+        Self { signal: field(options, "signal"), since: Cell::new(Instant::now()) }
+    }
+}
+
+impl Pace for Call {
+    fn cancelled(&self) -> bool {
+        field(&self.signal, "aborted").is_truthy()
+    }
+
+    fn pause(&self) -> Option<BoxFuture<'_, ()>> {
+        if self.since.get().elapsed() < SLICE {
+            return None;
+        }
+        Some(Box::pin(async {
+            // A failure to wait is no reason to fail the work.
+            let _ = JsFuture::from(next_task()).await;
+            self.since.set(Instant::now());
+        }))
+    }
+}
+
+/// Resolves in a task of its own, after messages and timers that wait: by a message channel, since browsers hold
+/// nested timeouts back for 4 ms.
+fn next_task() -> Promise {
+    Promise::new(&mut |resolve, _| {
+        if Reflect::has(&js_sys::global(), &"setImmediate".into()) == Ok(true)
+            && let Some(immediate) = function(&js_sys::global(), "setImmediate")
+        {
+            let _ = immediate.call1(&JsValue::NULL, &resolve);
+        } else if let Ok(channel) = web_sys::MessageChannel::new() {
+            let (here, there) = (channel.port1(), channel.port2());
+            let port = here.clone();
+            let listener = Closure::once_into_js(move || {
+                port.close();
+                let _ = resolve.call0(&JsValue::NULL);
+            });
+            here.set_onmessage(Some(listener.unchecked_ref()));
+            let _ = there.post_message(&JsValue::NULL);
+        } else {
+            set_timeout(&resolve, 0);
+        }
+    })
+}
+
+fn promise(work: impl Future<Output = Result<JsValue>> + 'static) -> Promise {
+    future_to_promise(async move { work.await.map_err(|e| js_error(&e)) })
+}
+
+fn field(object: &JsValue, name: &str) -> JsValue {
+    if object.is_object() { Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED) } else { JsValue::UNDEFINED }
+}
+
+fn function(object: &JsValue, name: &str) -> Option<Function> {
+    field(object, name).dyn_into().ok()
+}
+
+fn set(object: &JsValue, name: &str, value: &JsValue) {
+    // Only a frozen object refuses, and these are fresh.
+    let _ = Reflect::set(object, &name.into(), value);
+}
+
+fn parse<T: serde::de::DeserializeOwned>(value: &JsValue, name: &str) -> Result<T> {
+    serde_wasm_bindgen::from_value(value.clone()).map_err(|e| Error::bad_input(e.to_string()).at(name))
+}
+
+fn to_js(value: &impl Serialize) -> Result<JsValue> {
+    let serializer = serde_wasm_bindgen::Serializer::new().serialize_maps_as_objects(true);
+    value.serialize(&serializer).map_err(|e| Error::bad_input(e.to_string()))
+}
+
+/// An error for JavaScript: a real `Error` with `name` and `code`.
+fn js_error(error: &Error) -> JsValue {
+    let out = js_sys::Error::new(&error.to_string());
+    out.set_name("RerankError");
+    set(&out, "code", &error.code().into());
+    out.into()
+}
+
+/// What JavaScript threw, with its code if it is one of ours.
+fn error_of(thrown: &JsValue) -> Error {
+    let message = field(thrown, "message").as_string().or_else(|| thrown.as_string()).unwrap_or_else(|| format!("{thrown:?}"));
+    let kind = match (field(thrown, "code").as_string(), field(thrown, "name").as_string()) {
+        (_, Some(name)) if name == "AbortError" => ErrorKind::Aborted,
+        (Some(code), _) => ErrorKind::from_code(&code).unwrap_or(ErrorKind::Download),
+        _ => ErrorKind::Download,
+    };
+    Error::new(kind, message)
+}
