@@ -24,6 +24,8 @@
 pub mod backend;
 mod error;
 pub mod kernels;
+#[cfg(feature = "cli")]
+pub mod local;
 pub mod model;
 pub mod plan;
 pub mod rerank;

@@ -14,7 +14,7 @@ use web_time::{Duration, Instant};
 use crate::{
     backend::Pace,
     error::{Error, ErrorKind, Result},
-    model::Template,
+    model::{Logits, Template},
     rerank::{LoadOptions, RankOptions, Request, Reranker, rank},
     weights::{BoxFuture, ByteSource, SourceFile},
 };
@@ -170,27 +170,18 @@ impl Engine {
             let documents: Vec<Document> = parse(&documents, "documents")?;
             let top_n = whole(settings.top_n, "topN")?.unwrap_or(0);
             let request = settings.request(&query, documents.iter().map(Document::text).collect())?;
-            let on_score = function(&options, "onScore");
             let raw = settings.raw_scores.unwrap_or(false);
-            let mut thrown = None;
-            let mut hear = |index, logits: crate::model::Logits, done, total| {
-                let score = if raw { logits.difference } else { logits.score() };
-                if let (Some(f), Ok(event)) = (&on_score, to_js(&OnScore { index, score, done, total }))
-                    && let Err(e) = f.call1(&JsValue::NULL, &event)
-                {
-                    thrown = Some(e);
-                }
-            };
-            let scores = reranker.score(&request, &Call::new(&options), &mut hear).await?;
-            if let Some(e) = thrown {
-                return Err(error_of(&e));
-            }
+            let call = Call::new(&options);
+            let mut hear = Listener::new(&options, raw, 0, documents.len(), &call);
+            let scores = reranker.score(&request, &call, &mut |i, logits, _, _| hear.score(i, logits)).await;
+            let scores = hear.finish(scores)?;
             let ranked = rank(&scores, &RankOptions { top_n, threshold: settings.threshold, raw });
             let results = ranked
                 .iter()
                 .map(|r| {
                     let (scored, document) = (&scores.scored[r.index], &documents[r.index]);
-                    let text = settings.return_documents.unwrap_or(false).then(|| Text { text: document.text().to_owned() });
+                    let text =
+                        settings.return_documents.unwrap_or(false).then(|| Text { text: document.text().to_owned() });
                     Line {
                         index: r.index,
                         relevance_score: r.relevance_score,
@@ -205,7 +196,11 @@ impl Engine {
             let tokens = scores.prompt_tokens();
             to_js(&RerankResult {
                 results,
-                usage: Usage { prompt_tokens: tokens, total_tokens: tokens, prefix_reused_tokens: scores.prefix_reused },
+                usage: Usage {
+                    prompt_tokens: tokens,
+                    total_tokens: tokens,
+                    prefix_reused_tokens: scores.prefix_reused,
+                },
                 timings: Timings {
                     tokenize_ms: scores.tokenize_ms,
                     infer_ms: scores.infer_ms,
@@ -225,11 +220,14 @@ impl Engine {
             let settings = parse::<Option<Options>>(&options, "options")?.unwrap_or_default();
             let pairs: Vec<(String, String)> = parse(&pairs, "pairs")?;
             let call = Call::new(&options);
-            let mut out = Vec::with_capacity(pairs.len());
+            let raw = settings.raw_scores.unwrap_or(false);
+            let mut out: Vec<f32> = Vec::with_capacity(pairs.len());
             for group in pairs.chunk_by(|a, b| a.0 == b.0) {
                 let request = settings.request(&group[0].0, group.iter().map(|p| &p.1[..]).collect())?;
-                let scores = reranker.score(&request, &call, &mut |_, _, _, _| {}).await?;
-                let raw = settings.raw_scores.unwrap_or(false);
+                let before = out.len();
+                let mut hear = Listener::new(&options, raw, before, pairs.len(), &call);
+                let scores = reranker.score(&request, &call, &mut |i, logits, _, _| hear.score(i, logits)).await;
+                let scores = hear.finish(scores)?;
                 out.extend(scores.scored.iter().map(|s| if raw { s.logits.difference } else { s.logits.score() }));
             }
             Ok(Float32Array::from(&out[..]).into())
@@ -298,9 +296,9 @@ impl JsSource {
         let (start, end) = (JsValue::from(range.start as f64), JsValue::from(range.end as f64));
         let called = self.read.call2(&self.object, &start, &end).map_err(|e| error_of(&e))?;
         let value = JsFuture::from(Promise::resolve(&called)).await.map_err(|e| error_of(&e))?;
-        let array: Uint8Array = value
-            .dyn_into()
-            .map_err(|_| Error::new(ErrorKind::BadInput, "read(start, end) must give a Uint8Array or a promise of one"))?;
+        let array: Uint8Array = value.dyn_into().map_err(|_| {
+            Error::new(ErrorKind::BadInput, "read(start, end) must give a Uint8Array or a promise of one")
+        })?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(array.length() as usize).map_err(|_| {
             Error::new(ErrorKind::OutOfMemory, format!("no memory for {} more bytes of the model", array.length()))
@@ -322,21 +320,58 @@ impl ByteSource for JsSource {
     }
 }
 
+/// Passes scores on to `onScore`; what that throws ends the call.
+struct Listener<'a> {
+    on_score: Option<Function>,
+    raw: bool,
+    /// Documents of earlier groups of the call.
+    before: usize,
+    total: usize,
+    call: &'a Call,
+    thrown: Option<JsValue>,
+}
+
+impl<'a> Listener<'a> {
+    fn new(options: &JsValue, raw: bool, before: usize, total: usize, call: &'a Call) -> Self {
+        Self { on_score: function(options, "onScore"), raw, before, total, call, thrown: None }
+    }
+
+    fn score(&mut self, index: usize, logits: Logits) {
+        let (Some(f), None) = (&self.on_score, &self.thrown) else { return };
+        let index = self.before + index;
+        let score = if self.raw { logits.difference } else { logits.score() };
+        let event = OnScore { index, score, done: index + 1, total: self.total };
+        if let Err(e) = to_js(&event).map_err(|e| js_error(&e)).and_then(|e| f.call1(&JsValue::NULL, &e)) {
+            self.thrown = Some(e);
+            self.call.stopped.set(true);
+        }
+    }
+
+    fn finish<T>(self, result: Result<T>) -> Result<T> {
+        match self.thrown {
+            Some(e) => Err(error_of(&e)),
+            None => result,
+        }
+    }
+}
+
 /// One call's pace: its abort signal, and when it last gave the thread back.
 struct Call {
     signal: JsValue,
+    /// True once the call has failed on its own.
+    stopped: Cell<bool>,
     since: Cell<Instant>,
 }
 
 impl Call {
     fn new(options: &JsValue) -> Self {
-        Self { signal: field(options, "signal"), since: Cell::new(Instant::now()) }
+        Self { signal: field(options, "signal"), stopped: Cell::new(false), since: Cell::new(Instant::now()) }
     }
 }
 
 impl Pace for Call {
     fn cancelled(&self) -> bool {
-        field(&self.signal, "aborted").is_truthy()
+        self.stopped.get() || field(&self.signal, "aborted").is_truthy()
     }
 
     fn pause(&self) -> Option<BoxFuture<'_, ()>> {
@@ -379,7 +414,11 @@ fn promise(work: impl Future<Output = Result<JsValue>> + 'static) -> Promise {
 }
 
 fn field(object: &JsValue, name: &str) -> JsValue {
-    if object.is_object() { Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED) } else { JsValue::UNDEFINED }
+    if object.is_object() {
+        Reflect::get(object, &name.into()).unwrap_or(JsValue::UNDEFINED)
+    } else {
+        JsValue::UNDEFINED
+    }
 }
 
 fn function(object: &JsValue, name: &str) -> Option<Function> {
@@ -410,7 +449,8 @@ fn js_error(error: &Error) -> JsValue {
 
 /// What JavaScript threw, with its code if it is one of ours.
 fn error_of(thrown: &JsValue) -> Error {
-    let message = field(thrown, "message").as_string().or_else(|| thrown.as_string()).unwrap_or_else(|| format!("{thrown:?}"));
+    let message =
+        field(thrown, "message").as_string().or_else(|| thrown.as_string()).unwrap_or_else(|| format!("{thrown:?}"));
     let kind = match (field(thrown, "code").as_string(), field(thrown, "name").as_string()) {
         (_, Some(name)) if name == "AbortError" => ErrorKind::Aborted,
         (Some(code), _) => ErrorKind::from_code(&code).unwrap_or(ErrorKind::Download),

@@ -32,7 +32,8 @@ fn agrees(model: &GoldenModel) {
         let scores = score(&reranker, &request.request());
         assert_eq!(scores.scored.len(), expected.len());
         for (i, (got, want)) in scores.scored.iter().zip(expected).enumerate() {
-            let place = format!("{} {} document {i}: got {:?}, want {}", model.path, request.name, got.logits, want.logit);
+            let place =
+                format!("{} {} document {i}: got {:?}, want {}", model.path, request.name, got.logits, want.logit);
             assert!((got.logits.difference - want.logit).abs() < BOUND, "{place}");
             let pair = got.logits.pair;
             assert_eq!(pair.is_some(), want.no.is_some(), "{place}");
@@ -85,7 +86,8 @@ fn several_batches_equal_one_and_compute_the_prefix_once() {
     let text = "a river stands by the snow and the old fox runs over it ".repeat(12);
     // Over 4,096 rows: more than one batch.
     let texts: Vec<String> = (0..40).map(|i| format!("{i} {text}")).collect();
-    let request = Request { query: "which river", documents: texts.iter().map(String::as_str).collect(), ..Request::default() };
+    let request =
+        Request { query: "which river", documents: texts.iter().map(String::as_str).collect(), ..Request::default() };
     let scores = score(&reranker, &request);
     assert!(scores.prompt_tokens() > 8192, "{} tokens make several batches", scores.prompt_tokens());
     let shared = reranker.tokenize(&request).unwrap().shared_prefix;

@@ -8,7 +8,13 @@ use edge_reranker::{
 
 fn check(name: &str, isa: Isa, case: &dyn std::fmt::Debug, got: &[f32], want: &[f32], tolerance: f32) {
     let (error, at) = worst(got, want);
-    assert!(error <= tolerance, "{name} on {}, {case:?}: element {at} is {}, want {} (scaled error {error})", isa.name(), got[at], want[at]);
+    assert!(
+        error <= tolerance,
+        "{name} on {}, {case:?}: element {at} is {}, want {} (scaled error {error})",
+        isa.name(),
+        got[at],
+        want[at]
+    );
 }
 
 fn everywhere(test: impl Fn(Isa, &Threads)) {
@@ -46,7 +52,8 @@ fn attend_equals_its_twin() {
             let pieces = |x: &'_ [Vec<f32>; 2]| -> [Vec<f32>; 2] { x.clone() };
             let (k, v) = (pieces(&keys), pieces(&values));
             kernels::attend::twin(p, &mut want, [&k[0], &k[1]], [&v[0], &v[1]]);
-            let sequence = Sequence { rows: 0..p.queries, first: p.first, keys: [&k[0], &k[1]], values: [&v[0], &v[1]] };
+            let sequence =
+                Sequence { rows: 0..p.queries, first: p.first, keys: [&k[0], &k[1]], values: [&v[0], &v[1]] };
             attend(isa, threads, &mut got, &[sequence], [p.heads, p.kv_heads, p.head_dim]);
             check("attend", isa, &p, &got, &want, kernels::attend::TOLERANCE);
         }
@@ -78,7 +85,8 @@ fn head_norm_rope_equals_its_twin() {
             let mut want = got.clone();
             kernels::head_norm_rope::twin(p, &mut want, &positions, &w);
             for (row, &position) in got.chunks_exact_mut(p.heads * p.head_dim).zip(&positions) {
-                let angle = |i: usize| f64::from(position) * f64::from(p.theta).powf(-2.0 * i as f64 / p.head_dim as f64);
+                let angle =
+                    |i: usize| f64::from(position) * f64::from(p.theta).powf(-2.0 * i as f64 / p.head_dim as f64);
                 let half = p.head_dim / 2;
                 let cos: Vec<f32> = (0..half).map(|i| angle(i).cos() as f32).collect();
                 let sin: Vec<f32> = (0..half).map(|i| angle(i).sin() as f32).collect();

@@ -22,6 +22,18 @@ const BATCH_WORK: u64 = if cfg!(target_arch = "wasm32") { 100_000_000_000 } else
 /// Multiply-adds between two pauses on one thread: some ten milliseconds in WebAssembly, less elsewhere.
 const PIECE: usize = 100_000_000;
 
+fn batch_rows(config: &Config) -> usize {
+    (BATCH_WORK / config.layer_parameters()).clamp(*BATCH.start(), *BATCH.end()) as usize
+}
+
+/// About how many bytes a full batch takes beside the weights.
+pub fn working_bytes(config: &Config) -> u64 {
+    let c = config;
+    let whole = batch_rows(c) * (c.hidden + 2 * c.kv_width());
+    let chunk = CHUNK * (c.hidden + c.q_width() + 2 * c.intermediate + c.intermediate.max(c.q_width()));
+    4 * (whole + chunk) as u64
+}
+
 /// Runs plans on the CPU, on all threads it is given.
 pub struct Cpu {
     network: Arc<dyn Network>,
@@ -62,10 +74,15 @@ impl Backend for Cpu {
     }
 
     fn batch_rows(&self) -> usize {
-        (BATCH_WORK / self.network.config().layer_parameters()).clamp(*BATCH.start(), *BATCH.end()) as usize
+        batch_rows(self.network.config())
     }
 
-    fn logits<'a>(&'a self, batch: &'a Batch, kept: &'a mut KeptPrefix, pace: &'a dyn Pace) -> BoxFuture<'a, Result<Vec<Logits>>> {
+    fn logits<'a>(
+        &'a self,
+        batch: &'a Batch,
+        kept: &'a mut KeptPrefix,
+        pace: &'a dyn Pace,
+    ) -> BoxFuture<'a, Result<Vec<Logits>>> {
         Box::pin(async move {
             let config = self.network.config();
             let plan = forward(config.layers, batch, CHUNK);
@@ -180,7 +197,9 @@ impl<'a> Run<'a> {
                 let len = rows.len() * self.config.intermediate;
                 let (isa, up) = (self.cpu.isa, &self.up[..len]);
                 let piece = self.config.intermediate;
-                self.cpu.threads.each_piece(&mut self.gate[..len], piece, |i, gate| isa.swiglu(gate, &up[i * piece..][..piece]));
+                self.cpu
+                    .threads
+                    .each_piece(&mut self.gate[..len], piece, |i, gate| isa.swiglu(gate, &up[i * piece..][..piece]));
             }
             Step::TakeLast => {
                 let h = self.config.hidden;
@@ -211,7 +230,9 @@ impl<'a> Run<'a> {
         let residual = if matches!(rows, Rows::Batch(_)) { &self.residual } else { &self.last };
         let x = &residual[rows.start() * h..][..rows.len() * h];
         let (isa, eps) = (self.cpu.isa, self.config.rms_eps);
-        self.cpu.threads.each_piece(&mut self.normed[..rows.len() * h], h, |i, y| isa.rms_norm(eps, &x[i * h..][..h], w, y));
+        self.cpu
+            .threads
+            .each_piece(&mut self.normed[..rows.len() * h], h, |i, y| isa.rms_norm(eps, &x[i * h..][..h], w, y));
     }
 
     async fn matmul(&mut self, weight: MatrixName, from: Slot, to: Slot, rows: &Rows, pace: &dyn Pace) -> Result<()> {
@@ -252,7 +273,15 @@ impl<'a> Run<'a> {
                 Slot::Normed => unreachable!("no product writes the normed rows"),
             };
             let y = &mut y[first * w.rows()..][..rows.len() * w.rows()];
-            simd::matmul(cpu.isa, &cpu.threads, &self.packed, w, start..tasks.min(start + piece), y, to == Slot::Residual);
+            simd::matmul(
+                cpu.isa,
+                &cpu.threads,
+                &self.packed,
+                w,
+                start..tasks.min(start + piece),
+                y,
+                to == Slot::Residual,
+            );
             pace.breathe().await?;
         }
         Ok(())
@@ -260,7 +289,8 @@ impl<'a> Run<'a> {
 
     fn head_norm_rope(&mut self, slot: Slot, rows: &Rows) {
         let layer = self.layer();
-        let positions: Vec<usize> = (0..rows.len()).map(|i| self.batch.positions[self.batch_row(rows, i)] as usize).collect();
+        let positions: Vec<usize> =
+            (0..rows.len()).map(|i| self.batch.positions[self.batch_row(rows, i)] as usize).collect();
         let (x, w, width, first) = match slot {
             Slot::Key => (&mut self.key, &layer.k_norm, self.config.kv_width(), rows.start()),
             Slot::Query => (&mut self.query, &layer.q_norm, self.config.q_width(), 0),
@@ -329,7 +359,12 @@ impl<'a> Run<'a> {
             Rows::Last(r) => pieces.extend(r.clone().enumerate().map(|(i, s)| {
                 let span = &self.batch.spans[s];
                 let last = span.rows.end - 1;
-                QueryPiece { rows: i..i + 1, first: self.batch.positions[last] as usize, own: span.rows.clone(), shared: span.shared }
+                QueryPiece {
+                    rows: i..i + 1,
+                    first: self.batch.positions[last] as usize,
+                    own: span.rows.clone(),
+                    shared: span.shared,
+                }
             })),
             Rows::Batch(r) => {
                 let mut row = r.start;

@@ -33,5 +33,10 @@ pub trait Backend: MaybeSend {
     fn batch_rows(&self) -> usize;
 
     /// The logits of every sequence, in the batch's order.
-    fn logits<'a>(&'a self, batch: &'a Batch, kept: &'a mut KeptPrefix, pace: &'a dyn Pace) -> BoxFuture<'a, Result<Vec<Logits>>>;
+    fn logits<'a>(
+        &'a self,
+        batch: &'a Batch,
+        kept: &'a mut KeptPrefix,
+        pace: &'a dyn Pace,
+    ) -> BoxFuture<'a, Result<Vec<Logits>>>;
 }

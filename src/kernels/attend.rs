@@ -41,7 +41,10 @@ pub fn twin(p: Params, q: &mut [f32], keys: [&[f32]; 2], values: [&[f32]; 2]) {
         for h in 0..p.heads {
             let q = &mut q[(r * p.heads + h) * d..][..d];
             let scores: Vec<f64> = (0..=p.first + r)
-                .map(|key| row(keys, key, h / group).iter().zip(&*q).map(|(k, &q)| k * f64::from(q)).sum::<f64>() / (d as f64).sqrt())
+                .map(|key| {
+                    row(keys, key, h / group).iter().zip(&*q).map(|(k, &q)| k * f64::from(q)).sum::<f64>()
+                        / (d as f64).sqrt()
+                })
                 .collect();
             let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
@@ -62,7 +65,9 @@ pub fn twin(p: Params, q: &mut [f32], keys: [&[f32]; 2], values: [&[f32]; 2]) {
 /// One query, tile edges, queries in the middle of a sequence, with and without a prefix.
 pub fn cases() -> Vec<Params> {
     let mut cases = Vec::new();
-    for (queries, first, prefix) in [(1, 0, 0), (1, 40, 40), (5, 0, 0), (13, 3, 3), (33, 64, 64), (20, 31, 7), (70, 10, 10)] {
+    for (queries, first, prefix) in
+        [(1, 0, 0), (1, 40, 40), (5, 0, 0), (13, 3, 3), (33, 64, 64), (20, 31, 7), (70, 10, 10)]
+    {
         for (heads, kv_heads, head_dim) in [(1, 1, 2), (4, 2, 16), (6, 2, 34), (2, 1, 128)] {
             cases.push(Params { queries, first, prefix, heads, kv_heads, head_dim });
         }

@@ -30,9 +30,16 @@ pub fn twin(p: Params, x: &[f32], w: &[f32], y: &mut [f32]) {
 /// Sizes around every tile edge.
 pub fn cases() -> Vec<Params> {
     let mut cases = Vec::new();
-    for (rows, inputs, outputs) in
-        [(1, 32, 1), (1, 256, 33), (5, 64, 32), (13, 96, 40), (12, 512, 64), (25, 544, 129), (64, 1024, 96), (3, 3072, 31)]
-    {
+    for (rows, inputs, outputs) in [
+        (1, 32, 1),
+        (1, 256, 33),
+        (5, 64, 32),
+        (13, 96, 40),
+        (12, 512, 64),
+        (25, 544, 129),
+        (64, 1024, 96),
+        (3, 3072, 31),
+    ] {
         for add in [false, true] {
             cases.push(Params { rows, inputs, outputs, add });
         }

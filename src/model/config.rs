@@ -92,7 +92,10 @@ impl Config {
             return Err(Error::bad_model(format!("head_dim is {}, rotary positions need an even one", self.head_dim)));
         }
         if !(self.rope_theta.is_finite() && self.rope_theta >= 1.0) {
-            return Err(Error::bad_model(format!("rope theta is {}, expected a number of at least 1", self.rope_theta)));
+            return Err(Error::bad_model(format!(
+                "rope theta is {}, expected a number of at least 1",
+                self.rope_theta
+            )));
         }
         if !(self.rms_eps.is_finite() && self.rms_eps >= 0.0) {
             return Err(Error::bad_model(format!("RMSNorm epsilon is {}, expected a number from 0", self.rms_eps)));

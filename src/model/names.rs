@@ -127,10 +127,7 @@ impl Role {
         matches!(
             self,
             Self::OutputNorm
-                | Self::Layer(
-                    _,
-                    LayerRole::AttnNorm | LayerRole::FfnNorm | LayerRole::QNorm | LayerRole::KNorm
-                )
+                | Self::Layer(_, LayerRole::AttnNorm | LayerRole::FfnNorm | LayerRole::QNorm | LayerRole::KNorm)
         )
     }
 }

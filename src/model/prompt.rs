@@ -52,6 +52,11 @@ pub(crate) struct PromptText {
 }
 
 impl Template {
+    /// The fixed text before a prompt's body, control tokens included; empty for raw prompts.
+    pub fn prefix(self) -> &'static str {
+        self.build("", "", "").prefix
+    }
+
     /// The prompt of one pair.
     pub(crate) fn build(self, instruction: &str, query: &str, document: &str) -> PromptText {
         let join = |gap: &str| format!("<Instruct>: {instruction}{gap}<Query>: {query}{gap}<Document>: {document}");
@@ -96,11 +101,7 @@ mod tests {
     fn a_raw_prompt_is_taken_apart_again() {
         for template in [Template::Card, Template::Eval] {
             let built = template.build("i", "q", "d");
-            let raw = Template::Raw.build(
-                "ignored",
-                &format!("{}{}", built.prefix, built.body),
-                built.suffix,
-            );
+            let raw = Template::Raw.build("ignored", &format!("{}{}", built.prefix, built.body), built.suffix);
             assert_eq!(raw, built);
         }
         let bare = Template::Raw.build("ignored", "q ", "d");

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use web_time::Instant;
 
 pub use info::ModelInfo;
-pub use rank::{Billed, Meta, MetaTokens, RankOptions, Ranked, Reply, ReplyDocument, ReplyResult, Usage, Version, rank, reply};
+pub use rank::{
+    Billed, Meta, MetaTokens, RankOptions, Ranked, Reply, ReplyDocument, ReplyResult, Usage, Version, rank, reply,
+};
 
 use crate::{
     backend::{Backend, Cpu, KeptPrefix, Pace},
     error::{Error, ErrorKind, Place, Result},
     model::{DEFAULT_INSTRUCTION, DEFAULT_MAX_LENGTH, Logits, Template},
     plan::pack,
-    text::{Asked, Spelling, Tokenizer, spell},
+    text::{Asked, Speller, Tokenizer},
     weights::{ModelFile, Resident, SourceFile},
 };
 
@@ -141,14 +143,7 @@ impl Reranker {
     /// # Errors
     /// `too-long` or `bad-input`.
     pub fn tokenize(&self, request: &Request) -> Result<Tokenized> {
-        let spelling = self.spell(request)?;
-        Ok(Tokenized {
-            shared_prefix: spelling.shared,
-            prefix: spelling.prefix,
-            suffix: spelling.suffix,
-            truncated: spelling.prompts.iter().map(|p| p.truncated).collect(),
-            ids: spelling.prompts.into_iter().map(|p| p.ids).collect(),
-        })
+        tokenize(&self.tokenizer, self.info.context_length, request)
     }
 
     /// Scores every document of the request.
@@ -157,7 +152,12 @@ impl Reranker {
     /// `too-long`, `bad-input`, `oom`, `aborted`, or `bad-model` for a logit that is no number.
     pub async fn score(&self, request: &Request<'_>, pace: &dyn Pace, on_score: OnScore<'_>) -> Result<Scores> {
         let started = Instant::now();
-        let spelling = self.spell(request)?;
+        let mut speller = speller(&self.tokenizer, self.info.context_length, request)?;
+        for (i, document) in request.documents.iter().enumerate() {
+            speller.push(document).at(|| format!("documents[{i}]"))?;
+            pace.breathe().await?;
+        }
+        let spelling = speller.finish();
         let tokenize_ms = milliseconds(started);
         let started = Instant::now();
         let prompts: Vec<&[u32]> = spelling.prompts.iter().map(|p| &p.ids[..]).collect();
@@ -185,33 +185,6 @@ impl Reranker {
         })
     }
 
-    fn spell(&self, request: &Request) -> Result<Spelling> {
-        let texts = [("query", request.query), ("instruction", request.instruction.unwrap_or_default())];
-        let documents = request.documents.iter().enumerate().map(|(i, d)| (i, *d));
-        for (name, text) in texts {
-            check_length(text).at(|| name.to_owned())?;
-        }
-        for (i, document) in documents {
-            check_length(document).at(|| format!("documents[{i}]"))?;
-        }
-        let context = self.info.context_length;
-        let max_length = match request.max_length {
-            None => DEFAULT_MAX_LENGTH.min(context),
-            Some(n) if (1..=context).contains(&n) => n,
-            Some(n) => {
-                return Err(Error::bad_input(format!("the maximum length is {n}, this model takes 1 to {context} tokens")));
-            }
-        };
-        let asked = Asked {
-            template: request.template,
-            instruction: request.instruction.unwrap_or(DEFAULT_INSTRUCTION),
-            query: request.query,
-            max_length,
-            parse_special: request.parse_special,
-        };
-        spell(&self.tokenizer, &asked, request.documents.iter().copied())
-    }
-
     fn warnings(&self, request: &Request) -> Vec<String> {
         let mut warnings = self.info.warnings.clone();
         if request.template == Template::Raw {
@@ -231,6 +204,52 @@ impl Reranker {
         }
         warnings
     }
+}
+
+/// The prompts' token ids from a tokeniser alone, for a model of `context` positions.
+///
+/// # Errors
+/// `too-long` or `bad-input`.
+pub fn tokenize(tokenizer: &Tokenizer, context: usize, request: &Request) -> Result<Tokenized> {
+    let mut speller = speller(tokenizer, context, request)?;
+    for (i, document) in request.documents.iter().enumerate() {
+        speller.push(document).at(|| format!("documents[{i}]"))?;
+    }
+    let spelling = speller.finish();
+    Ok(Tokenized {
+        shared_prefix: spelling.shared,
+        prefix: spelling.prefix,
+        suffix: spelling.suffix,
+        truncated: spelling.prompts.iter().map(|p| p.truncated).collect(),
+        ids: spelling.prompts.into_iter().map(|p| p.ids).collect(),
+    })
+}
+
+/// Checks the request and starts to spell it.
+fn speller<'a>(tokenizer: &'a Tokenizer, context: usize, request: &Request<'a>) -> Result<Speller<'a>> {
+    let texts = [("query", request.query), ("instruction", request.instruction.unwrap_or_default())];
+    let documents = request.documents.iter().enumerate().map(|(i, d)| (i, *d));
+    for (name, text) in texts {
+        check_length(text).at(|| name.to_owned())?;
+    }
+    for (i, document) in documents {
+        check_length(document).at(|| format!("documents[{i}]"))?;
+    }
+    let max_length = match request.max_length {
+        None => DEFAULT_MAX_LENGTH.min(context),
+        Some(n) if (1..=context).contains(&n) => n,
+        Some(n) => {
+            return Err(Error::bad_input(format!("the maximum length is {n}, this model takes 1 to {context} tokens")));
+        }
+    };
+    let asked = Asked {
+        template: request.template,
+        instruction: request.instruction.unwrap_or(DEFAULT_INSTRUCTION),
+        query: request.query,
+        max_length,
+        parse_special: request.parse_special,
+    };
+    Speller::new(tokenizer, asked)
 }
 
 fn check_length(text: &str) -> Result<()> {

@@ -61,6 +61,9 @@ pub struct Reply {
 pub struct ReplyResult {
     pub index: usize,
     pub relevance_score: f32,
+    /// The document's own name, where its input gave one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub document: Option<ReplyDocument>,
 }
@@ -119,6 +122,7 @@ pub fn reply(id: String, model: &str, scores: &Scores, ranked: &[Ranked], docume
         .map(|r| ReplyResult {
             index: r.index,
             relevance_score: r.relevance_score,
+            id: None,
             document: documents.map(|d| ReplyDocument { text: d[r.index].to_owned() }),
         })
         .collect();

@@ -4,5 +4,5 @@
 mod spell;
 mod tokenizer;
 
-pub(crate) use spell::{Asked, Spelling, spell};
+pub(crate) use spell::{Asked, Speller};
 pub use tokenizer::{GgufTokens, Tokenizer};

@@ -30,7 +30,7 @@ pub(crate) struct Prompt {
 }
 
 /// How to build prompts: the same for all documents of a request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked<'a> {
     pub(crate) template: Template,
     pub(crate) instruction: &'a str,
@@ -41,64 +41,85 @@ pub(crate) struct Asked<'a> {
     pub(crate) parse_special: bool,
 }
 
-/// Spells the prompts of `documents`.
-pub(crate) fn spell<'a>(
-    tokenizer: &Tokenizer,
-    how: &Asked,
-    documents: impl Iterator<Item = &'a str>,
-) -> Result<Spelling> {
-    let one = |document: &str| spell_one(tokenizer, how, document);
-    let probes = PROBES.iter().map(|p| one(p)).collect::<Result<Vec<_>>>()?;
-    let (first, rest) = probes.split_first().expect("there are probes");
-    let (prefix, suffix) = (first.prefix, first.suffix);
-    let mut shared = rest.iter().fold(first.ids.len(), |n, p| n.min(common(&first.ids, &p.ids)));
-    let room = how.max_length.saturating_sub(suffix);
-    if shared >= room {
-        return Err(Error::new(
-            ErrorKind::TooLong,
-            format!(
-                "the instruction and the query take {shared} tokens with the prompt's fixed part, the maximum length of {} leaves no room for a document",
-                how.max_length
-            ),
-        )
-        .at("query")
-        .hint("shorten the query or the instruction, or raise the maximum length"));
-    }
-    let mut prompts = Vec::new();
-    for document in documents {
-        let spelled = one(document)?;
-        shared = shared.min(common(&first.ids, &spelled.ids));
-        prompts.push(Prompt { ids: spelled.ids, truncated: spelled.truncated });
-    }
-    let shortest = prompts.iter().map(|p| p.ids.len()).min().unwrap_or(usize::MAX);
-    if shortest == 0 {
-        return Err(Error::bad_input("a prompt of no tokens").hint("the raw template needs texts that hold the prompt's parts"));
-    }
-    Ok(Spelling { prompts, shared: shared.min(shortest - 1), prefix, suffix })
+/// Spells the prompts of one query, a document at a time.
+pub(crate) struct Speller<'a> {
+    tokenizer: &'a Tokenizer,
+    asked: Asked<'a>,
+    /// The ids of each fixed text met so far: few, and the same for nearly all documents.
+    fixed: Vec<(&'static str, Vec<u32>)>,
+    /// A prompt to compare the others with.
+    first: Vec<u32>,
+    spelling: Spelling,
 }
 
-struct One {
-    ids: Vec<u32>,
-    truncated: bool,
-    prefix: usize,
-    suffix: usize,
-}
+impl<'a> Speller<'a> {
+    /// Finds the shared prefix.
+    pub(crate) fn new(tokenizer: &'a Tokenizer, asked: Asked<'a>) -> Result<Self> {
+        let spelling = Spelling { prompts: Vec::new(), shared: usize::MAX, prefix: 0, suffix: 0 };
+        let mut speller = Self { tokenizer, asked, fixed: Vec::new(), first: Vec::new(), spelling };
+        for probe in PROBES {
+            speller.one(probe)?;
+        }
+        let Asked { max_length, .. } = speller.asked;
+        let Spelling { shared, suffix, .. } = speller.spelling;
+        if shared >= max_length.saturating_sub(suffix) {
+            let what = format!(
+                "the instruction and the query take {shared} tokens with the prompt's fixed part, the maximum length of {max_length} leaves no room for a document"
+            );
+            return Err(Error::new(ErrorKind::TooLong, what)
+                .at("query")
+                .hint("shorten the query or the instruction, or raise the maximum length"));
+        }
+        Ok(speller)
+    }
 
-fn spell_one(tokenizer: &Tokenizer, how: &Asked, document: &str) -> Result<One> {
-    let text = how.template.build(how.instruction, how.query, document);
-    let mut ids = tokenizer.encode_parsed(text.prefix)?;
-    let suffix = tokenizer.encode_parsed(text.suffix)?;
-    let prefix = ids.len();
-    let room = how.max_length.saturating_sub(prefix + suffix.len());
-    let mut body = match how.parse_special {
-        true => tokenizer.encode_parsed(&text.body)?,
-        false => tokenizer.encode_plain(&text.body, room)?,
-    };
-    let truncated = body.len() > room;
-    body.truncate(room);
-    ids.extend(body);
-    ids.extend_from_slice(&suffix);
-    Ok(One { ids, truncated, prefix, suffix: suffix.len() })
+    /// Spells the next document's prompt.
+    pub(crate) fn push(&mut self, document: &str) -> Result<()> {
+        let prompt = self.one(document)?;
+        if prompt.ids.is_empty() {
+            return Err(Error::bad_input("a prompt of no tokens")
+                .hint("the raw template needs texts that hold the prompt's parts"));
+        }
+        self.spelling.prompts.push(prompt);
+        Ok(())
+    }
+
+    /// All prompts; each keeps at least one id of its own.
+    pub(crate) fn finish(mut self) -> Spelling {
+        let shortest = self.spelling.prompts.iter().map(|p| p.ids.len()).min();
+        self.spelling.shared = self.spelling.shared.min(shortest.unwrap_or(usize::MAX).saturating_sub(1));
+        self.spelling
+    }
+
+    fn one(&mut self, document: &str) -> Result<Prompt> {
+        let Asked { template, instruction, query, max_length, parse_special } = self.asked;
+        let text = template.build(instruction, query, document);
+        let (prefix, suffix) = (self.fixed(text.prefix)?, self.fixed(text.suffix)?);
+        let (prefix, suffix) = (&self.fixed[prefix].1, &self.fixed[suffix].1);
+        let room = max_length.saturating_sub(prefix.len() + suffix.len());
+        let mut body = match parse_special {
+            true => self.tokenizer.encode_parsed(&text.body)?,
+            false => self.tokenizer.encode_plain(&text.body, room)?,
+        };
+        let truncated = body.len() > room;
+        body.truncate(room);
+        let ids = [prefix, &body[..], suffix].concat();
+        (self.spelling.prefix, self.spelling.suffix) = (prefix.len(), suffix.len());
+        if self.spelling.shared == usize::MAX {
+            (self.first, self.spelling.shared) = (ids.clone(), ids.len());
+        }
+        self.spelling.shared = self.spelling.shared.min(common(&self.first, &ids));
+        Ok(Prompt { ids, truncated })
+    }
+
+    /// Where the ids of a fixed text are.
+    fn fixed(&mut self, text: &'static str) -> Result<usize> {
+        if let Some(i) = self.fixed.iter().position(|(t, _)| *t == text) {
+            return Ok(i);
+        }
+        self.fixed.push((text, self.tokenizer.encode_parsed(text)?));
+        Ok(self.fixed.len() - 1)
+    }
 }
 
 /// The number of leading ids that are equal.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use tokenizers::{
-    AddedToken, Model, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
-    SplitDelimiterBehavior,
+    AddedToken, Model, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    PreTokenizerWrapper, SplitDelimiterBehavior,
     models::bpe::BPE,
     normalizers::unicode::NFC,
     pre_tokenizers::{
@@ -17,7 +17,8 @@ use tokenizers::{
 use crate::error::{Error, ErrorKind, Result};
 
 /// The pre-tokeniser of Qwen2 and Qwen3, which a GGUF names `qwen2` and `tokenizer.json` spells out.
-const QWEN2_SPLIT: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const QWEN2_SPLIT: &str =
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// GGUF token types: tokens of the last two kinds are recognised in text before BPE runs.
 const CONTROL: i32 = 3;
@@ -43,7 +44,8 @@ pub struct Tokenizer {
 }
 
 fn refuse(e: impl std::fmt::Display) -> Error {
-    Error::bad_model(format!("the tokeniser cannot be used: {e}")).hint("take the tokenizer.json of the model's own repository")
+    Error::bad_model(format!("the tokeniser cannot be used: {e}"))
+        .hint("take the tokenizer.json of the model's own repository")
 }
 
 impl Tokenizer {
@@ -74,10 +76,12 @@ impl Tokenizer {
             let (a, b) = pair.ok_or_else(|| refuse(format!("merge {merge:?} makes no token of the vocabulary")))?;
             merges.push((a.to_owned(), b.to_owned()));
         }
-        let vocabulary: ahash::AHashMap<String, u32> = vocabulary.into_iter().map(|(t, id)| (t.to_owned(), id)).collect();
+        let vocabulary: ahash::AHashMap<String, u32> =
+            vocabulary.into_iter().map(|(t, id)| (t.to_owned(), id)).collect();
         let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build().map_err(refuse)?;
         let mut inner = tokenizers::Tokenizer::new(bpe);
-        let split = Split::new(SplitPattern::Regex(QWEN2_SPLIT.into()), SplitDelimiterBehavior::Isolated, false).map_err(refuse)?;
+        let split = Split::new(SplitPattern::Regex(QWEN2_SPLIT.into()), SplitDelimiterBehavior::Isolated, false)
+            .map_err(refuse)?;
         inner.with_normalizer(Some(NFC)).map_err(refuse)?;
         inner.with_pre_tokenizer(Some(Sequence::new(vec![
             PreTokenizerWrapper::Split(split),
@@ -92,7 +96,9 @@ impl Tokenizer {
     }
 
     fn checked(inner: tokenizers::Tokenizer, highest: u32) -> Result<Self> {
-        if let Some(missing) = ByteLevel::alphabet().into_iter().find(|c| inner.get_model().token_to_id(&c.to_string()).is_none()) {
+        if let Some(missing) =
+            ByteLevel::alphabet().into_iter().find(|c| inner.get_model().token_to_id(&c.to_string()).is_none())
+        {
             return Err(refuse(format!("the vocabulary has no token for the byte spelled {missing:?}")));
         }
         let need = |token: &str| inner.token_to_id(token).ok_or_else(|| refuse(format!("there is no token {token:?}")));

@@ -150,7 +150,8 @@ impl DType {
                     QTensor::new(storage, out.len())?.dequantize(&Device::Cpu)?.to_vec1()
                 };
                 out.copy_from_slice(
-                    &unpacked().map_err(|e| Error::new(ErrorKind::BadModel, format!("unpacking {}: {e}", self.name())))?,
+                    &unpacked()
+                        .map_err(|e| Error::new(ErrorKind::BadModel, format!("unpacking {}: {e}", self.name())))?,
                 );
             }
         }

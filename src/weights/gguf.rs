@@ -30,6 +30,26 @@ pub(crate) enum Value {
     Texts(Vec<String>),
 }
 
+impl Value {
+    /// For people to read: lists as their length and first elements.
+    pub(crate) fn summary(&self) -> String {
+        fn list<T: std::fmt::Display>(items: &[T]) -> String {
+            let first: Vec<String> = items.iter().take(4).map(T::to_string).collect();
+            let more = if items.len() > first.len() { ", ..." } else { "" };
+            format!("{} elements [{}{more}]", items.len(), first.join(", "))
+        }
+        match self {
+            Self::Int(n) => n.to_string(),
+            Self::Float(x) => x.to_string(),
+            Self::Bool(b) => b.to_string(),
+            Self::Text(text) => text.clone(),
+            Self::Ints(items) => list(items),
+            Self::Floats(items) => list(items),
+            Self::Texts(items) => list(items),
+        }
+    }
+}
+
 /// A GGUF header: metadata, and tensors with absolute ranges.
 #[derive(Debug)]
 pub(crate) struct Header {
@@ -52,7 +72,9 @@ pub(crate) async fn read_header(file: &SourceFile, number: usize) -> Result<Head
                     .hint("the file is truncated; download it again"));
             }
             Err(Stop::More) if want >= LONGEST_HEADER => {
-                return Err(Error::bad_model(format!("the header is longer than {LONGEST_HEADER} bytes")).at(&file.name));
+                return Err(
+                    Error::bad_model(format!("the header is longer than {LONGEST_HEADER} bytes")).at(&file.name)
+                );
             }
             Err(Stop::More) => want = want.saturating_mul(2),
         }
@@ -237,7 +259,8 @@ fn check_magic(prefix: &[u8], length: u64) -> Result<()> {
     let found = if length == 0 {
         "an empty file".to_owned()
     } else if prefix.starts_with(b"version https://git-lfs") {
-        return Err(Error::bad_model("a Git LFS pointer, not the model itself").hint("run git lfs pull, or download the file from its page"));
+        return Err(Error::bad_model("a Git LFS pointer, not the model itself")
+            .hint("run git lfs pull, or download the file from its page"));
     } else if prefix.starts_with(b"<") {
         "an HTML page".to_owned()
     } else if prefix.starts_with(b"PK\x03\x04") {

@@ -118,7 +118,9 @@ impl Index {
 pub(crate) enum Naming {
     Gguf,
     /// `bare` when the names come without their leading `model.`
-    Checkpoint { bare: bool },
+    Checkpoint {
+        bare: bool,
+    },
 }
 
 fn check_range(tensor: &TensorInfo, length: u64) -> Result<()> {

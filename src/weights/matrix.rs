@@ -27,10 +27,7 @@ impl Matrix {
             Error::bad_model(format!("rows of {columns} elements do not hold whole {} blocks", dtype.name()))
         })?;
         if rows.checked_mul(row_bytes) != Some(data.len()) {
-            return Err(Error::bad_model(format!(
-                "{} bytes for {rows} rows of {row_bytes} bytes",
-                data.len()
-            )));
+            return Err(Error::bad_model(format!("{} bytes for {rows} rows of {row_bytes} bytes", data.len())));
         }
         Ok(Self { dtype, rows, columns, row_bytes, data })
     }

@@ -11,14 +11,14 @@ mod gguf;
 mod index;
 mod matrix;
 mod model;
-
+mod quantize;
 mod safetensors;
 mod source;
-
+mod writer;
 
 pub use block::DType;
 pub use index::{Index, TensorInfo};
 pub use matrix::Matrix;
 pub use model::{Format, Layer, ModelFile, Network, Resident};
-
+pub use quantize::{QuantType, quantize};
 pub use source::{BoxFuture, ByteSource, MaybeSend, MemorySource, SourceFile};

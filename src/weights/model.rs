@@ -43,6 +43,8 @@ pub struct ModelFile {
     pub tied: bool,
     /// What a user should know: unusual but usable things.
     pub warnings: Vec<String>,
+    /// A GGUF's metadata for people to read, long lists shortened.
+    pub metadata: std::collections::BTreeMap<String, String>,
     pub(crate) naming: Naming,
     tokenizer: TokenizerFile,
     /// For a classifier of two rows: `(no row, yes row)` by its labels.
@@ -73,8 +75,10 @@ impl ModelFile {
         match (models.next(), models.next()) {
             (Some(file), None) => open_gguf(file, json).await,
             (None, _) => Err(Error::bad_model("no model file").hint("give a .gguf file, or a folder with config.json")),
-            (Some(a), Some(b)) => Err(Error::bad_model(format!("several model files ({}, {}, ...) and no config.json", a.name, b.name))
-                .hint("give one .gguf file, or the whole folder of a checkpoint with its config.json")),
+            (Some(a), Some(b)) => {
+                Err(Error::bad_model(format!("several model files ({}, {}, ...) and no config.json", a.name, b.name))
+                    .hint("give one .gguf file, or the whole folder of a checkpoint with its config.json"))
+            }
         }
     }
 
@@ -217,9 +221,14 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     if norms > 0.0 { dot(a, b) / norms } else { 0.0 }
 }
 
-async fn open_checkpoint(settings: checkpoint::Settings, json: Option<Bytes>, files: Vec<SourceFile>) -> Result<ModelFile> {
+async fn open_checkpoint(
+    settings: checkpoint::Settings,
+    json: Option<Bytes>,
+    files: Vec<SourceFile>,
+) -> Result<ModelFile> {
     let json = json.ok_or_else(|| {
-        Error::bad_model("tokenizer.json is missing").hint("download the checkpoint's tokenizer.json beside its config.json")
+        Error::bad_model("tokenizer.json is missing")
+            .hint("download the checkpoint's tokenizer.json beside its config.json")
     })?;
     let shards = files.iter().find(|f| f.name == "model.safetensors.index.json");
     let expected = match shards {
@@ -235,7 +244,8 @@ async fn open_checkpoint(settings: checkpoint::Settings, json: Option<Bytes>, fi
         return Err(Error::bad_model(format!("{missing} is missing")).hint("download every file that the index names"));
     }
     if files.is_empty() {
-        return Err(Error::bad_model("no .safetensors file").hint("PyTorch .bin checkpoints are not read; convert them to safetensors"));
+        return Err(Error::bad_model("no .safetensors file")
+            .hint("PyTorch .bin checkpoints are not read; convert them to safetensors"));
     }
     let mut tensors = std::collections::HashMap::new();
     for (i, file) in files.iter().enumerate() {
@@ -258,6 +268,7 @@ async fn open_checkpoint(settings: checkpoint::Settings, json: Option<Bytes>, fi
         head,
         tied,
         warnings: Vec::new(),
+        metadata: std::collections::BTreeMap::new(),
         naming: Naming::Checkpoint { bare },
         tokenizer: TokenizerFile::Json(json),
         labels: (1usize.wrapping_sub(yes), yes),
@@ -277,6 +288,7 @@ fn shard_names(json: &[u8]) -> Result<std::collections::BTreeSet<String>> {
 async fn open_gguf(file: SourceFile, json: Option<Bytes>) -> Result<ModelFile> {
     let mut header = gguf::read_header(&file, 0).await?;
     let place = file.name.clone();
+    let metadata = header.metadata.iter().map(|(key, value)| (key.clone(), value.summary())).collect();
     let pairs = &mut header.metadata;
     let architecture = text(pairs.get("general.architecture")).unwrap_or_default();
     if architecture != "qwen3" {
@@ -312,6 +324,7 @@ async fn open_gguf(file: SourceFile, json: Option<Bytes>) -> Result<ModelFile> {
         head,
         tied,
         warnings: Vec::new(),
+        metadata,
         naming: Naming::Gguf,
         tokenizer,
         labels,
@@ -351,15 +364,16 @@ type Pairs = std::collections::HashMap<String, Value>;
 
 fn gguf_config(pairs: &Pairs, vocabulary: usize) -> Result<Config> {
     let int = |key: &str| match pairs.get(&format!("qwen3.{key}")) {
-        Some(Value::Int(n)) => usize::try_from(*n)
-            .map(Some)
-            .map_err(|_| Error::bad_model(format!("qwen3.{key} is {n}"))),
+        Some(Value::Int(n)) => {
+            usize::try_from(*n).map(Some).map_err(|_| Error::bad_model(format!("qwen3.{key} is {n}")))
+        }
         Some(other) => Err(Error::bad_model(format!("qwen3.{key} is {other:?}, expected a number"))),
         None => Ok(None),
     };
     let need = |key: &str| {
         int(key)?.ok_or_else(|| {
-            Error::bad_model(format!("metadata key qwen3.{key} is missing")).hint("convert the model again with a current converter")
+            Error::bad_model(format!("metadata key qwen3.{key} is missing"))
+                .hint("convert the model again with a current converter")
         })
     };
     let float = |key: &str, default: f32| match pairs.get(&format!("qwen3.{key}")) {
@@ -412,7 +426,11 @@ fn gguf_tokens(pairs: &mut Pairs) -> Result<GgufTokens> {
     let (tokens, merges) = (texts("tokenizer.ggml.tokens")?, texts("tokenizer.ggml.merges")?);
     let types = match pairs.remove("tokenizer.ggml.token_type") {
         Some(Value::Ints(types)) if types.len() == tokens.len() => types.into_iter().map(|t| t as i32).collect(),
-        Some(_) => return Err(Error::bad_model("tokenizer.ggml.token_type does not have one number for every token").hint(hint)),
+        Some(_) => {
+            return Err(
+                Error::bad_model("tokenizer.ggml.token_type does not have one number for every token").hint(hint)
+            );
+        }
         None => return Err(Error::bad_model("metadata key tokenizer.ggml.token_type is missing").hint(hint)),
     };
     Ok(GgufTokens { tokens, types, merges })
@@ -462,7 +480,11 @@ impl Resident {
     ///
     /// # Errors
     /// `bad-model`, `download` or `aborted` as met.
-    pub async fn load(file: &ModelFile, (no, yes): (u32, u32), mut progress: impl FnMut(u64, u64) -> Result<()>) -> Result<Self> {
+    pub async fn load(
+        file: &ModelFile,
+        (no, yes): (u32, u32),
+        mut progress: impl FnMut(u64, u64) -> Result<()>,
+    ) -> Result<Self> {
         let total = file.index.tensor_bytes();
         let head = file.head(no, yes).await?;
         let output_norm = file.vector(Role::OutputNorm).await?;
@@ -492,7 +514,10 @@ impl Network for Resident {
         for (&token, row) in tokens.iter().zip(out.chunks_exact_mut(self.config.hidden)) {
             let token = token as usize;
             if token >= self.config.vocabulary {
-                let e = Error::new(ErrorKind::BadInput, format!("token id {token} of a vocabulary of {}", self.config.vocabulary));
+                let e = Error::new(
+                    ErrorKind::BadInput,
+                    format!("token id {token} of a vocabulary of {}", self.config.vocabulary),
+                );
                 return Box::pin(std::future::ready(Err(e)));
             }
             self.embedding.unpack_rows(token..token.saturating_add(1), row);

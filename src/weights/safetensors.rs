@@ -25,9 +25,10 @@ pub(crate) async fn read_header(
     let mut size = [0; 8];
     size.copy_from_slice(&file.read(0..8).await?);
     let size = u64::from_le_bytes(size);
-    let data = size.checked_add(8).filter(|_| size <= LONGEST_HEADER).ok_or_else(|| {
-        refuse(format!("the header claims {size} bytes, at most {LONGEST_HEADER} are allowed"))
-    })?;
+    let data = size
+        .checked_add(8)
+        .filter(|_| size <= LONGEST_HEADER)
+        .ok_or_else(|| refuse(format!("the header claims {size} bytes, at most {LONGEST_HEADER} are allowed")))?;
     let header = file.read(8..data).await?;
     // The crate's own reader wants the whole file in memory; the header alone goes through its types, and `Index` checks the ranges.
     let metadata: Metadata =
@@ -43,7 +44,8 @@ pub(crate) async fn read_header(
                     .hint("checkpoints of bf16, f16 or f32 are supported; for quantised weights use a GGUF file"));
             }
         };
-        let offset = |n: usize| data.checked_add(n as u64).ok_or_else(|| refuse(format!("tensor {name} lies out of range")));
+        let offset =
+            |n: usize| data.checked_add(n as u64).ok_or_else(|| refuse(format!("tensor {name} lies out of range")));
         let range = offset(info.data_offsets.0)?..offset(info.data_offsets.1)?;
         let tensor = TensorInfo { dtype, shape: info.shape.clone(), file: number, range };
         if tensors.insert(name.clone(), tensor).is_some() {

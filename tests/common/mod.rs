@@ -80,10 +80,13 @@ pub fn files(name: &str) -> Vec<SourceFile> {
         if path.is_dir() { std::fs::read_dir(&path).unwrap().map(|e| e.unwrap().path()).collect() } else { vec![path] };
     paths
         .iter()
-        .map(|p| SourceFile::new(p.file_name().unwrap().to_str().unwrap(), MemorySource(std::fs::read(p).unwrap().into())))
+        .map(|p| {
+            SourceFile::new(p.file_name().unwrap().to_str().unwrap(), MemorySource(std::fs::read(p).unwrap().into()))
+        })
         .collect()
 }
 
 pub fn load(name: &str) -> Reranker {
-    block_on(Reranker::load(files(name), LoadOptions::default(), |_, _| Ok(()))).unwrap_or_else(|e| panic!("{name}: {e}"))
+    block_on(Reranker::load(files(name), LoadOptions::default(), |_, _| Ok(())))
+        .unwrap_or_else(|e| panic!("{name}: {e}"))
 }

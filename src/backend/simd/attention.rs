@@ -21,7 +21,13 @@ pub struct Sequence<'a> {
 const TASK_ROWS: usize = 48;
 
 /// Attention of `sequences` over their keys: `queries` `[rows, heads * D]` become the results.
-pub fn attend(isa: Isa, threads: &Threads, queries: &mut [f32], sequences: &[Sequence], [heads, kv_heads, d]: [usize; 3]) {
+pub fn attend(
+    isa: Isa,
+    threads: &Threads,
+    queries: &mut [f32],
+    sequences: &[Sequence],
+    [heads, kv_heads, d]: [usize; 3],
+) {
     let stripes = Stripes::new(queries, heads * d);
     let group = heads / kv_heads;
     let width = kv_heads * d;

@@ -46,7 +46,12 @@ pub(super) fn pack<const N: usize>(rows: usize, width: usize, stride: usize, fro
 
 /// x packed in panels `[K][MR]`, some panels `[K][NR]` of W: writes (or adds) their columns of the product.
 #[inline(always)]
-pub(super) fn matmul<const MR: usize, const NR: usize, const FMA: bool>(depth: usize, x: &[f32], w: &[f32], target: &Target) {
+pub(super) fn matmul<const MR: usize, const NR: usize, const FMA: bool>(
+    depth: usize,
+    x: &[f32],
+    w: &[f32],
+    target: &Target,
+) {
     let x = x.as_chunks::<MR>().0;
     let w = w.as_chunks::<NR>().0;
     for start in (0..depth).step_by(DEPTH) {

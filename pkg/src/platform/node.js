@@ -1,0 +1,92 @@
+// Node, Deno and Bun: files are read from the disk (Node's fetch refuses file: addresses).
+import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { basename, join, resolve } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { badInput } from '../errors.js';
+import { fetchWasm } from '../engine.js';
+import { folderFiles, isWeights } from '../hub.js';
+
+export const name = 'node';
+export const workerByDefault = false;
+export const requestInit = {};
+
+export function spawn() {
+  const worker = new Worker(new URL('../node-worker.js', import.meta.url), { name: 'edge-reranker' });
+  worker.unref(); // a call in flight holds the process, an idle worker does not
+  return worker;
+}
+
+export function wasm(given = new URL('../../dist/edge_reranker_bg.wasm', import.meta.url).href) {
+  if (typeof given !== 'string') return given;
+  return given.startsWith('file:') ? readFile(new URL(given)) : fetchWasm(given);
+}
+
+export const builtin = async ({ local }) => local(await openFile(fileURLToPath(new URL('../../dist/mini.gguf', import.meta.url))));
+
+// The absolute path, if `text` names something on the disk.
+export async function path(text) {
+  if (/^file:/i.test(text)) return existing(fileURLToPath(text));
+  if (hasScheme(text)) return null;
+  const place = resolve(text);
+  if (await exists(place)) return place;
+  return /^\.{0,2}[/\\]|^[a-z]:\\/i.test(text) ? existing(place) : null;
+}
+
+export function address(text) {
+  try {
+    return new URL(text).href;
+  } catch {
+    throw badInput(`'${text}' is neither a file here, nor a Hugging Face id, nor a full address.`);
+  }
+}
+
+export const wasmAddress = (given) => (hasScheme(given) ? given : pathToFileURL(resolve(given)).href);
+
+const hasScheme = (text) => /^[a-z][a-z\d+.-]+:/i.test(text); // longer than a drive letter
+const exists = (place) => stat(place).then(() => true, () => false);
+
+async function existing(place) {
+  if (await exists(place)) return place;
+  throw badInput(`There is no ${place}: check the path.`);
+}
+
+// One file, or those of a Hugging Face folder that the engine reads, or the one GGUF file of a folder.
+export async function openPath(place) {
+  if (!(await stat(place)).isDirectory()) return [await openFile(place)];
+  const all = (await readdir(place)).sort();
+  const ggufs = all.filter((one) => /\.gguf$/i.test(one));
+  const names = all.some(isWeights) ? folderFiles(all) : ggufs;
+  if (!names.length) throw badInput(`${place} is not a model folder: it needs a .gguf file, or config.json, tokenizer.json and *.safetensors.`);
+  if (names === ggufs && ggufs.length > 1) throw badInput(`${place} holds several models: give the path of one of ${ggufs.join(', ')}.`);
+  const opened = [];
+  try {
+    for (const one of names) opened.push(await openFile(join(place, one)));
+    return opened;
+  } catch (error) {
+    await Promise.all(opened.map((file) => file.close()));
+    throw error;
+  }
+}
+
+async function openFile(place) {
+  let handle;
+  try {
+    handle = await open(place);
+  } catch (cause) {
+    throw badInput(`Cannot read ${place}: ${cause.message}.`);
+  }
+  const { size } = await handle.stat();
+  return { name: basename(place), size, read: (start, end) => readFully(handle, place, start, end), close: () => handle.close() };
+}
+
+async function readFully(handle, place, start, end) {
+  const bytes = new Uint8Array(end - start);
+  let at = 0;
+  while (at < bytes.length) {
+    const { bytesRead } = await handle.read(bytes, at, Math.min(bytes.length - at, 1 << 30), start + at);
+    if (!bytesRead) throw badInput(`${place} became shorter while it was read: load it again.`);
+    at += bytesRead;
+  }
+  return bytes;
+}

@@ -1,0 +1,35 @@
+// The models that have a short name. `bytes` is approximate: it is shown before a download, never trusted.
+
+export const REMOTE_HOST = 'https://huggingface.co';
+
+export const REGISTRY = [
+  {
+    id: 'mini',
+    label: 'Built-in mini model (comes with the package)',
+    bytes: 8_000_000,
+    builtin: true,
+  },
+  {
+    id: '0.6b-q8',
+    label: 'Qwen3-Reranker-0.6B, 8 bits (Q8_0)',
+    bytes: 639_000_000,
+    repo: 'ggml-org/Qwen3-Reranker-0.6B-Q8_0-GGUF',
+    file: 'qwen3-reranker-0.6b-q8_0.gguf',
+  },
+  {
+    id: '0.6b-q4',
+    label: 'Qwen3-Reranker-0.6B, 4 bits (Q4_K_M)',
+    bytes: 397_000_000,
+    repo: 'Mungert/Qwen3-Reranker-0.6B-GGUF',
+    file: 'Qwen3-Reranker-0.6B-q4_k_m.gguf',
+  },
+];
+
+export const known = (id) => REGISTRY.find((entry) => entry.id === id);
+
+// What the public `models` offers: copies, so that nobody edits the table.
+export const models = {
+  async list() {
+    return REGISTRY.map((entry) => ({ builtin: false, ...entry }));
+  },
+};

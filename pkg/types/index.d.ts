@@ -1,0 +1,203 @@
+/// <reference lib="esnext.disposable" />
+/// <reference lib="dom" />
+
+/** Bytes that are read when they are needed: any store that can give a range of a file. */
+export interface RangeReader {
+  /** Length of the file in bytes. */
+  readonly size: number;
+  readonly name?: string;
+  /** Exactly the bytes from `start` to `end` (exclusive). May be called several times at once. */
+  read(start: number, end: number): Uint8Array | ArrayBuffer | Promise<Uint8Array | ArrayBuffer>;
+}
+
+export interface ProgressEvent {
+  status: 'initiate' | 'download' | 'progress' | 'done' | 'verify' | 'upload' | 'ready';
+  /** The model. */
+  name: string;
+  /** Absent for `ready`. */
+  file?: string;
+  loaded?: number;
+  /** 0 where the server does not say. */
+  total?: number;
+  /** 0 to 100. */
+  progress?: number;
+  bytesPerSecond?: number;
+  etaMs?: number | null;
+  fromCache?: boolean;
+}
+
+/** A dedicated Worker, or a worker thread of Node. */
+export interface WorkerLike {
+  postMessage(message: any, transfer: any[]): void;
+}
+
+export interface LoadOptions {
+  /**
+   * What to load; 'mini', the model inside the package, by default. A string is a short name ('mini', '0.6b-q8', '0.6b-q4'), a Hugging Face
+   * id `owner/name[@revision][:QUANT|/file.gguf]`, an address, or in Node a path of a .gguf file or of a Hugging Face folder.
+   */
+  model?: string | URL | File | Blob | Uint8Array | ArrayBuffer | RangeReader | null;
+  /** A tokenizer.json to be used in place of the model's own. */
+  tokenizer?: string | URL | Blob | Uint8Array | ArrayBuffer | null;
+  /** Branch, tag or commit of the Hugging Face repository. */
+  revision?: string | null;
+  device?: 'auto' | 'webgpu' | 'wasm' | null;
+  threads?: number | 'auto' | null;
+  /** Compute in a worker: true in browsers and false elsewhere by default. Also a Worker that runs `edge-reranker/worker`. */
+  worker?: boolean | WorkerLike | null;
+  /** The WebAssembly module, where it does not lie beside the scripts. */
+  wasm?: string | URL | BufferSource | WebAssembly.Module | null;
+  /** `device` is a GPUDevice. */
+  gpu?: { device?: object | null; powerPreference?: 'low-power' | 'high-performance' | null } | null;
+  streaming?: boolean | { memoryMB: number } | null;
+  cache?: 'auto' | 'opfs' | 'cache-api' | 'none' | null;
+  integrity?: Record<string, string> | null;
+  /** In place of https://huggingface.co. */
+  remoteHost?: string | null;
+  fetch?: typeof fetch | null;
+  onProgress?: ((event: ProgressEvent) => void) | null;
+  signal?: AbortSignal | null;
+}
+
+export type DocumentInput = string | { text: string; id?: string | null; [field: string]: unknown };
+
+export interface ScoreEvent {
+  index: number;
+  score: number;
+  done: number;
+  total: number;
+}
+
+export interface ScoreOptions {
+  instruction?: string | null;
+  /** Bounds the whole prompt in tokens (8192); the document's end is cut. */
+  maxLength?: number | null;
+  /** The logit difference in place of the probability. */
+  rawScores?: boolean | null;
+  /** 'card' is the model card's prompt, 'eval' the evaluation scripts', 'raw' means that the texts hold the prompt already. */
+  template?: 'card' | 'eval' | 'raw' | null;
+  /** Control tokens inside texts are read as such. Off: text is data. */
+  parseSpecial?: boolean | null;
+  signal?: AbortSignal | null;
+  onScore?: ((event: ScoreEvent) => void) | null;
+}
+
+export interface RerankOptions extends ScoreOptions {
+  /** The best n; 0 means all. */
+  topN?: number | null;
+  returnDocuments?: boolean | null;
+  /** Leaves out results whose score is below. */
+  threshold?: number | null;
+  chunk?: { tokens: number; overlap?: number; aggregate?: 'max' | 'mean' } | null;
+  expand?: Expander | null;
+}
+
+/** Gives other wordings of a query. */
+export type Expander = (query: string, options: { signal?: AbortSignal }) => Promise<readonly string[]> | readonly string[];
+
+export interface RerankResult {
+  /** Sorted by score, ties by index. */
+  results: {
+    index: number;
+    relevanceScore: number;
+    logit: number;
+    tokens: number;
+    truncated: boolean;
+    id?: string;
+    document?: { text: string };
+  }[];
+  usage: { promptTokens: number; totalTokens: number; prefixReusedTokens: number };
+  timings: { tokenizeMs: number; inferMs: number; totalMs: number };
+  model: string;
+  device: string;
+  warnings: string[];
+}
+
+export interface ModelInfo {
+  name: string;
+  architecture: 'qwen3';
+  format: 'gguf' | 'safetensors';
+  quantization: string;
+  parameters: number;
+  bytes: number;
+  layers: number;
+  hidden: number;
+  intermediate: number;
+  heads: number;
+  kvHeads: number;
+  headDim: number;
+  vocabulary: number;
+  contextLength: number;
+  tied: boolean;
+  head: 'tied' | 'output' | 'cls' | 'score';
+  device: string;
+  warnings: string[];
+}
+
+export class Reranker implements AsyncDisposable {
+  private constructor();
+  static load(options?: LoadOptions | null): Promise<Reranker>;
+  rerank(query: string, documents: readonly DocumentInput[], options?: RerankOptions | null): Promise<RerankResult>;
+  /** Scores as they are known. Leaving the loop stops the work. */
+  rerankStream(
+    query: string,
+    documents: readonly DocumentInput[],
+    options?: RerankOptions | null,
+  ): AsyncIterable<{ index: number; relevanceScore: number }>;
+  score(pairs: readonly (readonly [query: string, document: string])[], options?: ScoreOptions | null): Promise<Float32Array>;
+  tokenize(query: string, document: string, options?: ScoreOptions | null): Promise<{ ids: Uint32Array; sharedPrefix: number }>;
+  explain(query: string, document: string, options?: ScoreOptions | null): Promise<{ start: number; end: number; weight: number }[]>;
+  info(): ModelInfo;
+  unload(): Promise<void>;
+  readonly lost: Promise<{ reason: 'destroyed' | 'device-lost' | 'oom' }>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+export interface Capabilities {
+  webgpu: boolean;
+  f16: boolean;
+  subgroups: boolean;
+  simd: boolean;
+  relaxedSimd: boolean;
+  /** How many threads could compute here. */
+  threads: number;
+  limits: { maxBufferSize: number | null; maxStorageBufferBindingSize: number | null; wasmMemory: number };
+  recommended: { device: 'wasm' | 'webgpu' | null; reason: string };
+}
+
+export function capabilities(): Promise<Capabilities>;
+
+export interface ModelEntry {
+  id: string;
+  label: string;
+  /** Approximate size of the download. */
+  bytes: number;
+  builtin: boolean;
+  repo?: string;
+  file?: string;
+}
+
+export const models: {
+  /** The models that have a short name. */
+  list(): Promise<ModelEntry[]>;
+};
+
+export type RerankErrorCode =
+  | 'unsupported'
+  | 'webgpu-unavailable'
+  | 'device-lost'
+  | 'oom'
+  | 'download'
+  | 'quota'
+  | 'integrity'
+  | 'bad-model'
+  | 'bad-input'
+  | 'too-long'
+  | 'aborted'
+  | 'not-loaded';
+
+export class RerankError extends Error {
+  constructor(code: RerankErrorCode, message: string, options?: ErrorOptions);
+  readonly name: 'RerankError';
+  readonly code: RerankErrorCode;
+}

@@ -1,0 +1,149 @@
+//! From what `--model` says to files, and from files to a loaded model.
+
+use std::path::{Path, PathBuf};
+
+use futures::executor::block_on;
+
+use super::{
+    Common,
+    hub::{self, Id},
+    interrupt,
+    progress::{Progress, Unit},
+};
+use crate::{
+    backend::Pace,
+    error::{Error, ErrorKind, Result},
+    local,
+    rerank::{LoadOptions, Reranker},
+    weights::SourceFile,
+};
+
+/// The name of the model inside the binary.
+pub(crate) const BUILTIN: &str = "mini";
+
+/// A model's files, found.
+pub(crate) struct Found {
+    /// What replies call the model.
+    pub(crate) name: String,
+    pub(crate) files: Vec<SourceFile>,
+    pub(crate) place: Place,
+}
+
+/// Where a model came from, for errors about it.
+#[derive(Clone)]
+pub(crate) enum Place {
+    Builtin,
+    Path(PathBuf),
+}
+
+impl Place {
+    /// An error with its place: the path in full, since the core knows file names only.
+    pub(crate) fn name(&self, e: Error) -> Error {
+        match self {
+            Self::Builtin => e.at(BUILTIN),
+            Self::Path(path) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                // The core names the file already, if it is about one.
+                let folder = if e.to_string().starts_with(&*name) { path.parent().unwrap_or(path) } else { path };
+                if folder.as_os_str().is_empty() { e } else { e.at(folder.display().to_string()) }
+            }
+        }
+    }
+}
+
+/// What `--model` may say.
+enum Spec {
+    Builtin,
+    Path(PathBuf),
+    Hub(Id),
+}
+
+/// What exists on the disk is a path; what does not may be an id.
+fn parse(text: &str) -> Result<Spec> {
+    let path = Path::new(text);
+    if text == BUILTIN {
+        return Ok(Spec::Builtin);
+    }
+    if path.exists() {
+        return Ok(Spec::Path(path.to_owned()));
+    }
+    Id::parse(text).map(Spec::Hub).ok_or_else(|| {
+        Error::bad_input("no such file or folder, and not the id of a model").at(format!("model {text:?}")).hint(
+            format!(
+                "give a .gguf file, a checkpoint's folder, {BUILTIN}, {}, or owner/name of a Hugging Face repository",
+                hub::aliases().join(", ")
+            ),
+        )
+    })
+}
+
+/// Finds the files of `model`, downloading them if they are not on this machine yet.
+pub(crate) fn find(common: &Common, model: &str) -> Result<Found> {
+    let found = match parse(model)? {
+        Spec::Hub(id) => match hub::cached(&id)? {
+            Some(path) => at(model.to_owned(), path)?,
+            None => at(model.to_owned(), hub::download(&id, common.quiet)?)?,
+        },
+        here => on_disk(here)?,
+    };
+    with_tokenizer(common, found)
+}
+
+/// Finds the files of `model` if they are on this machine.
+pub(crate) fn find_here(common: &Common, model: &str) -> Result<Found> {
+    let found = match parse(model)? {
+        Spec::Hub(id) => {
+            let path = hub::cached(&id)?.ok_or_else(|| {
+                Error::bad_input("is not on this machine")
+                    .at(format!("model {model}"))
+                    .hint(format!("run: edge-reranker download {model}"))
+            })?;
+            at(model.to_owned(), path)?
+        }
+        here => on_disk(here)?,
+    };
+    with_tokenizer(common, found)
+}
+
+fn on_disk(spec: Spec) -> Result<Found> {
+    match spec {
+        Spec::Builtin => Ok(Found { name: BUILTIN.into(), files: local::builtin(), place: Place::Builtin }),
+        Spec::Path(path) => {
+            let full = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+            let name =
+                full.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
+            at(name, path)
+        }
+        Spec::Hub(_) => unreachable!("ids are looked up by the callers"),
+    }
+}
+
+fn at(name: String, path: PathBuf) -> Result<Found> {
+    Ok(Found { name, files: local::open(&path)?, place: Place::Path(path) })
+}
+
+fn with_tokenizer(common: &Common, mut found: Found) -> Result<Found> {
+    if let Some(path) = &common.tokenizer {
+        found.files.retain(|f| f.name != "tokenizer.json");
+        found.files.push(local::open_tokenizer(path)?);
+    }
+    Ok(found)
+}
+
+/// Loads the model that `--model` names, with a progress bar.
+pub(crate) fn load(common: &Common) -> Result<Reranker> {
+    let Found { name, files, place } = find(common, &common.model)?;
+    let bar = Progress::new(!common.quiet, Unit::Bytes, format!("Loading {name}"), Some(0));
+    let options = LoadOptions { name: Some(name), threads: common.threads.into() };
+    let loaded = interrupt::pausing(|cancel| {
+        block_on(Reranker::load(files, options, |loaded, total| {
+            bar.total(total);
+            bar.set(loaded);
+            match cancel.cancelled() {
+                true => Err(Error::new(ErrorKind::Aborted, "loading was interrupted")),
+                false => Ok(()),
+            }
+        }))
+    });
+    loaded.map_err(|e| place.name(e))
+}

@@ -1,0 +1,198 @@
+//! `score`: pairs in, scores out, line by line in input order.
+
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+
+use clap::Args;
+use futures::executor::block_on;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Common, documents,
+    exit::Outcome,
+    interrupt, model,
+    progress::{Progress, Unit, note},
+};
+use crate::{
+    error::{Error, Result},
+    rerank::{Request, Reranker, Scored},
+};
+
+/// Rows of one request at most: results appear at least this often.
+const GROUP_ROWS: usize = 1000;
+/// Bytes of documents of one request at most.
+const GROUP_BYTES: usize = 16 << 20;
+/// Longer lines are a mistake, or an attack on the memory.
+const LONGEST_LINE: u64 = 256 << 20;
+
+/// Scores query-document pairs from a JSONL file, in input order.
+#[derive(Args)]
+#[command(after_help = "\
+In:  {\"query\": \"...\", \"document\": \"...\", \"instruction\"?: \"...\"} on each line; an instruction of its own wins over --instruction
+Out: {\"score\", \"logit\", \"logits\": {\"yes\", \"no\"}, \"tokens\", \"truncated\"} on each line; logit = yes - no
+Consecutive rows with the same query and instruction share the work on their prompt's beginning: keep them together.
+
+Example:
+  edge-reranker score pairs.jsonl > scores.jsonl")]
+pub(crate) struct Options {
+    /// A JSONL file of pairs, or - for standard input
+    #[arg(value_name = "FILE|-")]
+    file: String,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    query: String,
+    document: String,
+    instruction: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Line {
+    score: f32,
+    logit: f32,
+    logits: Option<Pair>,
+    tokens: usize,
+    truncated: bool,
+}
+
+#[derive(Serialize)]
+struct Pair {
+    yes: f32,
+    no: f32,
+}
+
+impl From<&Scored> for Line {
+    fn from(s: &Scored) -> Self {
+        Self {
+            score: s.logits.score(),
+            logit: s.logits.difference,
+            logits: s.logits.pair.map(|(no, yes)| Pair { yes, no }),
+            tokens: s.tokens,
+            truncated: s.truncated,
+        }
+    }
+}
+
+/// Rows that make one request.
+#[derive(Default)]
+struct Group {
+    rows: Vec<Row>,
+    bytes: usize,
+    /// Lines of the first and the last row.
+    lines: (usize, usize),
+}
+
+impl Group {
+    fn takes(&self, row: &Row) -> bool {
+        let alike = self.rows.first().is_none_or(|r| r.query == row.query && r.instruction == row.instruction);
+        alike && self.rows.len() < GROUP_ROWS && self.bytes < GROUP_BYTES
+    }
+
+    fn add(&mut self, line: usize, row: Row) {
+        if self.rows.is_empty() {
+            self.lines.0 = line;
+        }
+        self.lines.1 = line;
+        self.bytes += row.document.len();
+        self.rows.push(row);
+    }
+}
+
+/// Runs the verb.
+pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Outcome {
+    common.check_device()?;
+    let place = documents::place_of(&options.file);
+    let mut input = BufReader::new(documents::open(&options.file)?);
+    let reranker = model::load(common)?;
+    // Results on a terminal show the progress themselves.
+    let bar = Progress::new(!common.quiet && !io::stdout().is_terminal(), Unit::Rows, "Scoring", None);
+    let mut scorer = Scorer { common, reranker: &reranker, place: &place, out, bar, done: 0, warned: Vec::new() };
+    let mut group = Group::default();
+    let mut line = 0;
+    loop {
+        line += 1;
+        let row = match read_row(&mut input, &place, line) {
+            Ok(Some(row)) => row,
+            // What came before a bad row is still printed.
+            end => {
+                scorer.score(group)?;
+                return Ok(end.map(|_| ())?);
+            }
+        };
+        let Some(row) = row else { continue };
+        if !group.takes(&row) {
+            scorer.score(std::mem::take(&mut group))?;
+        }
+        group.add(line, row);
+    }
+}
+
+/// The row of a line: nothing for a blank line, and nothing at all at the end.
+fn read_row(input: &mut dyn BufRead, place: &str, number: usize) -> Result<Option<Option<Row>>> {
+    let at = || format!("{place}:{number}");
+    let mut bytes = Vec::new();
+    let read = input.take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
+    match read.map_err(|e| Error::bad_input(format!("cannot be read: {e}")).at(at()))? {
+        0 => return Ok(None),
+        n if n as u64 > LONGEST_LINE => {
+            return Err(Error::bad_input(format!("a line of more than {LONGEST_LINE} bytes")).at(at()));
+        }
+        _ => {}
+    }
+    let text = documents::utf8(place, number, bytes)?;
+    if text.trim().is_empty() {
+        return Ok(Some(None));
+    }
+    let row = documents::json(&text, |_| at());
+    row.map(|row| Some(Some(row))).map_err(|e| e.hint("expected {\"query\": \"...\", \"document\": \"...\"}"))
+}
+
+struct Scorer<'a> {
+    common: &'a Common,
+    reranker: &'a Reranker,
+    place: &'a str,
+    out: &'a mut dyn Write,
+    bar: Progress,
+    done: usize,
+    /// What has been said already.
+    warned: Vec<String>,
+}
+
+impl Scorer<'_> {
+    fn score(&mut self, group: Group) -> Outcome {
+        let Some(first) = group.rows.first() else { return Ok(()) };
+        let common = self.common.request();
+        let request = Request {
+            query: &first.query,
+            documents: group.rows.iter().map(|r| r.document.as_str()).collect(),
+            instruction: first.instruction.as_deref().or(common.instruction),
+            ..common
+        };
+        let scores = interrupt::pausing(|cancel| block_on(self.reranker.score(&request, cancel, &mut |_, _, _, _| {})));
+        let (from, to) = group.lines;
+        let scores = scores.map_err(|e| match from == to {
+            true => e.at(format!("{}:{from}", self.place)),
+            false => e.at(format!("{}:{from}-{to}", self.place)),
+        })?;
+        for scored in &scores.scored {
+            serde_json::to_writer(&mut *self.out, &Line::from(scored))?;
+            writeln!(self.out)?;
+        }
+        self.out.flush()?;
+        self.done += scores.scored.len();
+        self.bar.set(self.done as u64);
+        self.warn(&scores.warnings, from);
+        Ok(())
+    }
+
+    /// Says every kind of warning once: it would be the same for thousands of rows.
+    fn warn(&mut self, warnings: &[String], line: usize) {
+        for warning in warnings {
+            let kind = warning.trim_start_matches(|c: char| c != ' ').to_owned();
+            if !self.warned.contains(&kind) {
+                note(self.common.quiet, &format!("{}:{line}: {warning}", self.place));
+                self.warned.push(kind);
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What `quantize` writes loads again and scores as it should.
+
+mod common;
+
+use common::{files, golden};
+use edge_reranker::{
+    backend::Free,
+    rerank::{LoadOptions, Reranker},
+    weights::{MemorySource, ModelFile, QuantType, SourceFile, quantize},
+};
+use futures::executor::block_on;
+
+fn quantized(model: &str, kind: &str) -> Vec<u8> {
+    let file = block_on(ModelFile::open(files(model))).unwrap();
+    let mut out = Vec::new();
+    block_on(quantize(&file, model, kind.parse::<QuantType>().unwrap(), &mut out, |_, _| Ok(()))).unwrap();
+    out
+}
+
+fn load(bytes: Vec<u8>) -> Reranker {
+    let files = vec![SourceFile::new("model.gguf", MemorySource(bytes.into()))];
+    block_on(Reranker::load(files, LoadOptions::default(), |_, _| Ok(()))).unwrap()
+}
+
+fn scores(reranker: &Reranker) -> Vec<f32> {
+    let golden = golden();
+    let requests = golden.requests.iter().filter(|r| r.error.is_none()).take(8);
+    requests
+        .flat_map(|r| block_on(reranker.score(&r.request(), &Free, &mut |_, _, _, _| {})).unwrap().scored)
+        .map(|s| s.logits.difference)
+        .collect()
+}
+
+/// Mean difference of the logits.
+fn distance(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).sum::<f32>() / a.len() as f32
+}
+
+#[test]
+fn f32_carries_everything_over() {
+    for model in ["tiny-f32", "odd-bf16", "tall-f16", "seqcls-one", "seqcls-two", "tiny-padded.gguf", "every-type.gguf"]
+    {
+        let (before, after) = (common::load(model), load(quantized(model, "f32")));
+        assert!(distance(&scores(&before), &scores(&after)) < 1e-5, "{model}");
+        let golden = golden();
+        let request = golden.requests[0].request();
+        assert_eq!(before.tokenize(&request).unwrap().ids, after.tokenize(&request).unwrap().ids, "{model}");
+    }
+}
+
+#[test]
+fn every_type_loads_and_more_bits_are_closer() {
+    let before = scores(&common::load("every-type.gguf"));
+    let error = |kind: &str| {
+        let reranker = load(quantized("every-type.gguf", kind));
+        let error = distance(&before, &scores(&reranker));
+        assert!(error < 1.0, "{kind}: mean error {error}");
+        error
+    };
+    for kind in ["f16", "bf16", "q4_1", "q5_0", "q5_1", "q2_k", "q3_k", "q5_k"] {
+        error(kind);
+    }
+    let (q8, q6, q4) = (error("q8_0"), error("q6_k"), error("q4_k"));
+    assert!(q8 < 0.03 && q8 < q6 && q6 < q4, "q8_0 {q8}, q6_k {q6}, q4_k {q4}");
+    assert!(error("q4_0") > q8);
+}
+
+#[test]
+fn names_and_sizes() {
+    assert_eq!("int3".parse::<QuantType>().unwrap_err().code(), "bad-input");
+    let (f32, q8) = (quantized("tiny-f32", "f32").len(), quantized("tiny-f32", "Q8_0").len());
+    assert!(q8 * 2 < f32, "{q8} and {f32} bytes");
+    assert_eq!(load(quantized("every-type.gguf", "q4_k")).info().quantization, "Q4_K");
+}

@@ -1,0 +1,39 @@
+// What the Node tests share: the package as it is published, the golden models, and how a failure must look.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { Reranker, RerankError } from '../../pkg/src/node.js';
+
+const golden = new URL('../golden/', import.meta.url);
+
+export const modelPath = (name) => fileURLToPath(new URL(name, golden));
+export const modelBytes = (name) => readFile(modelPath(name));
+export const goldens = JSON.parse(await readFile(new URL('scores.json', golden), 'utf8'));
+
+// The options of one golden request.
+export const optionsOf = ({ instruction, template, max_length, parse_special }) => ({
+  instruction,
+  template,
+  maxLength: max_length,
+  parseSpecial: parse_special,
+});
+
+// A model for one test, unloaded at its end.
+export async function open(t, options) {
+  const reranker = await Reranker.load(options);
+  t.after(() => reranker.unload());
+  return reranker;
+}
+
+export async function fails(promise, code, words) {
+  const error = await Promise.resolve(promise).then(
+    () => assert.fail(`should fail with ${code}`),
+    (error) => error,
+  );
+  assert.ok(error instanceof RerankError, `a RerankError, got ${error?.stack ?? error}`);
+  assert.equal(error.code, code, error.message);
+  if (words) assert.match(error.message, words);
+  return error;
+}
+
+export const many = (n) => Array.from({ length: n }, (_, i) => `Document number ${i} is about the capital of China, bananas and ${'long rivers and '.repeat(i % 7)}trains.`);

@@ -1,0 +1,25 @@
+// The entry for edge runtimes, which compile nothing and read no files: the caller gives the module and the model.
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { Reranker, RerankError } from '../../pkg/src/edge.js';
+import { fails, modelBytes } from './node-common.mjs';
+
+test('the module and the model are given', async () => {
+  const model = await modelBytes('tiny-f32.gguf');
+  await fails(Reranker.load({ model }), 'bad-input', /edge_reranker_bg\.wasm/);
+  await fails(Reranker.load({ model, worker: true }), 'unsupported', /no workers/);
+  const wasm = await WebAssembly.compile(await readFile(new URL('../../pkg/dist/edge_reranker_bg.wasm', import.meta.url)));
+  await fails(Reranker.load({ wasm }), 'bad-input', /mini\.gguf/);
+  await fails(Reranker.load({ wasm, model: './model.gguf' }), 'bad-input', /not a full address/);
+  const reranker = await Reranker.load({ wasm, model });
+  const { results } = await reranker.rerank('q', ['a', 'b']);
+  assert.equal(results.length, 2);
+  await reranker.unload();
+});
+
+test('a file that is no module is named, and the next load may bring a better one', async () => {
+  const node = await import('../../pkg/src/node.js');
+  await fails(node.Reranker.load({ wasm: new Uint8Array(5), model: await modelBytes('tiny-f32.gguf'), worker: true }), 'unsupported', /does not start/);
+  assert.equal(node.RerankError, RerankError);
+});

@@ -1,0 +1,16 @@
+// Prints how large the shipped files are: as they are, by gzip and by brotli.
+import { readdir, readFile } from 'node:fs/promises';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+
+const pkg = new URL('../../pkg/', import.meta.url);
+const read = (path) => readFile(new URL(path, pkg));
+const scripts = async (folder) =>
+  (await readdir(new URL(folder, pkg), { withFileTypes: true })).filter((entry) => entry.name.endsWith('.js')).map((entry) => folder + entry.name);
+
+const row = (label, bytes) =>
+  console.log([label.padEnd(28), ...[bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length].map((n) => String(n).padStart(10))].join(' '));
+
+console.log(`${''.padEnd(28)} ${['raw', 'gzip', 'brotli'].map((head) => head.padStart(10)).join(' ')}`);
+for (const file of ['dist/edge_reranker_bg.wasm', 'dist/edge_reranker.js', 'dist/mini.gguf']) row(file, await read(file));
+const sources = [...(await scripts('src/')), ...(await scripts('src/platform/'))];
+row('src/ (all scripts)', Buffer.concat(await Promise.all(sources.map(read))));

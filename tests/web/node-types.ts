@@ -1,0 +1,39 @@
+// Compiled, never run: the types of the package as a user writes them.
+import { capabilities, models, Reranker, RerankError } from 'edge-reranker';
+import type { Capabilities, DocumentInput, LoadOptions, ModelInfo, ProgressEvent, RangeReader, RerankErrorCode, RerankResult } from 'edge-reranker';
+
+const reader: RangeReader = { size: 10, read: async (start, end) => new Uint8Array(end - start) };
+const onProgress = (event: ProgressEvent): string => `${event.status} ${event.progress?.toFixed()}`;
+const options: LoadOptions[] = [
+  {},
+  { model: 'mini', device: 'wasm', worker: false, threads: 'auto', onProgress },
+  { model: new URL('https://models.example/a.gguf'), tokenizer: new Uint8Array(1), fetch, signal: AbortSignal.timeout(5) },
+  { model: reader, wasm: new URL('https://models.example/a.wasm'), worker: new Worker('worker.js') },
+  { model: new File([], 'a.gguf'), cache: 'none', revision: null },
+  { model: new Blob([]), wasm: new ArrayBuffer(8), gpu: { powerPreference: 'low-power' } },
+];
+
+export async function use(): Promise<RerankResult> {
+  await using reranker: Reranker = await Reranker.load(options[0]);
+  const documents: readonly DocumentInput[] = ['one', { text: 'two', id: 'b', page: 7 }];
+  for await (const { index, relevanceScore } of reranker.rerankStream('query', documents)) console.log(index + relevanceScore);
+  const scores: Float32Array = await reranker.score([['query', 'one']] as const, { rawScores: true });
+  const { ids, sharedPrefix }: { ids: Uint32Array; sharedPrefix: number } = await reranker.tokenize('query', 'one');
+  const info: ModelInfo = reranker.info();
+  const able: Capabilities = await capabilities();
+  const names: string[] = (await models.list()).map((model) => model.label);
+  const lost: { reason: 'destroyed' | 'device-lost' | 'oom' } = await reranker.lost;
+  console.log(scores, ids, sharedPrefix, info.layers, able.simd, names, lost.reason);
+  return reranker.rerank('query', documents, { topN: 1, threshold: null, onScore: ({ done, total }) => console.log(done / total) });
+}
+
+export function codeOf(error: unknown): RerankErrorCode | undefined {
+  return error instanceof RerankError ? error.code : undefined;
+}
+
+// @ts-expect-error a query is needed
+export const noQuery = (reranker: Reranker) => reranker.rerank();
+// @ts-expect-error numbers are no documents
+export const numbers = (reranker: Reranker) => reranker.rerank('query', [1, 2]);
+// @ts-expect-error it is loaded, not constructed
+export const constructed = () => new Reranker();

@@ -1,0 +1,136 @@
+// The package in a page: in its worker, in the page's own thread, under policies that forbid one or the other.
+import assert from 'node:assert/strict';
+import { cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+import { serve } from './serve.mjs';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const POLICY = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self'; worker-src 'self'; base-uri 'none'";
+const POLICIES = {
+  strict: POLICY,
+  noWorker: POLICY.replace("worker-src 'self'", "worker-src 'none'"),
+  noWasm: POLICY.replace("'wasm-unsafe-eval'", ''),
+};
+const pages = {};
+let browser;
+let root;
+const servers = [];
+
+// Runs in the page: loads, ranks, unloads, and tells how it went.
+async function visit({ options = {}, source, worker, wasm }) {
+  const { Reranker, RerankError } = await import('./edge-reranker/src/index.js');
+  const url = './tiny-f32.gguf';
+  const bytes = async () => new Uint8Array(await (await fetch(url)).arrayBuffer());
+  const sources = {
+    address: () => url,
+    url: () => new URL(url, location.href),
+    file: async () => new File([await bytes()], 'mine.gguf'),
+    bytes,
+    reader: async () => {
+      const all = await bytes();
+      return { size: all.length, read: async (start, end) => all.subarray(start, end) };
+    },
+  };
+  try {
+    const statuses = [];
+    const reranker = await Reranker.load({
+      ...options,
+      model: await sources[source ?? 'address'](),
+      worker: worker ? new Worker(new URL(worker, location.href), { type: 'module' }) : options.worker,
+      wasm: wasm && new URL(wasm, location.href),
+      fetch: options.fetch && ((...args) => fetch(...args)),
+      onProgress: (event) => statuses.push(event.status),
+    });
+    let turns = 0;
+    const timer = setInterval(() => turns++, 5);
+    const started = performance.now();
+    const documents = Array.from({ length: 60 }, (_, i) => `Document ${i} is about rivers, trains and bananas.`);
+    const result = await reranker.rerank('rivers', documents, { topN: 3, rawScores: true });
+    clearInterval(timer);
+    const pace = (performance.now() - started) / (turns + 1);
+    const streamed = [];
+    for await (const { index } of reranker.rerankStream('rivers', documents)) streamed.push(index);
+    const { name } = reranker.info();
+    await reranker.unload();
+    const { reason } = await reranker.lost;
+    return { name, results: result.results, warnings: result.warnings, statuses: [...new Set(statuses)], streamed: streamed.length, reason, pace };
+  } catch (error) {
+    return { typed: error instanceof RerankError, code: error.code, message: error.message };
+  }
+}
+
+before(async () => {
+  root = await mkdtemp(join(tmpdir(), 'edge-reranker-'));
+  browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] });
+  for (const [name, policy] of Object.entries(POLICIES)) {
+    const folder = join(root, name);
+    await cp(here('../../pkg/src'), join(folder, 'edge-reranker/src'), { recursive: true });
+    await cp(here('../../pkg/dist'), join(folder, 'edge-reranker/dist'), { recursive: true });
+    await cp(here('../golden/tiny-f32.gguf'), join(folder, 'tiny-f32.gguf'));
+    await writeFile(join(folder, 'index.html'), `<!doctype html><meta http-equiv="Content-Security-Policy" content="${policy}"><title>A page</title>`);
+    const server = await serve({ root: folder, base: '/under/here/' });
+    servers.push(server);
+    pages[name] = await browser.newPage();
+    await pages[name].goto(server.url);
+  }
+});
+
+after(async () => {
+  await browser?.close();
+  for (const server of servers) await server.close();
+  await rm(root, { recursive: true, force: true });
+});
+
+test('every kind of source ranks alike, in the worker and in the page', async () => {
+  let wanted;
+  for (const worker of [undefined, true, false]) {
+    for (const source of ['address', 'url', 'file', 'bytes', 'reader']) {
+      const got = await pages.strict.evaluate(visit, { options: { worker }, source });
+      assert.equal(got.code, undefined, got.message);
+      wanted ??= got.results;
+      assert.deepEqual(got.results, wanted);
+      assert.equal(got.streamed, 60);
+      assert.equal(got.reason, 'destroyed');
+      assert.deepEqual(got.warnings, []);
+      assert.deepEqual(got.statuses, ['initiate', 'download', 'progress', 'done', 'ready']);
+      assert.ok(got.pace < 150, `the page got a turn only every ${got.pace} ms`);
+    }
+  }
+});
+
+test('an own fetch, an own worker and an address of the module are used', async () => {
+  for (const given of [{ options: { fetch: true } }, { worker: './edge-reranker/src/worker.js' }, { wasm: './edge-reranker/dist/edge_reranker_bg.wasm' }]) {
+    const got = await pages.strict.evaluate(visit, given);
+    assert.equal(got.results?.length, 3, got.message);
+  }
+});
+
+test('without workers the page computes by itself and says so', async () => {
+  const got = await pages.noWorker.evaluate(visit, {});
+  assert.equal(got.results?.length, 3, got.message);
+  assert.match(got.warnings.join(), /worker does not start.*runs in this thread/);
+  const asked = await pages.noWorker.evaluate(visit, { options: { worker: true } });
+  assert.equal(asked.code, 'unsupported');
+  assert.match(asked.message, /worker-src/);
+});
+
+test('a policy without WebAssembly is named', async () => {
+  for (const worker of [true, false]) {
+    const got = await pages.noWasm.evaluate(visit, { options: { worker } });
+    assert.ok(got.typed);
+    assert.equal(got.code, 'unsupported');
+    assert.match(got.message, /wasm-unsafe-eval/);
+  }
+});
+
+test('what is missing is named', async () => {
+  const script = await pages.strict.evaluate(visit, { worker: './nothing.js' });
+  assert.equal(script.code, 'unsupported', script.message);
+  const module = await pages.strict.evaluate(visit, { wasm: './nothing.wasm', options: { worker: true } });
+  assert.equal(module.code, 'download', module.message);
+  assert.match(module.message, /nothing\.wasm.*404/);
+});

@@ -1,0 +1,104 @@
+// The page: puts the parts together, loads the built-in model, ranks.
+
+import { $, announce, notice } from './dom.js'
+import { createDocumentList } from './document-list.js'
+import { explain } from './errors.js'
+import { copy, save, toCsv, toJson } from './export.js'
+import { wireFiles } from './files.js'
+import { createForm } from './form.js'
+import { createModels } from './model.js'
+import { createModelPanel, hubAddress } from './model-panel.js'
+import { createRanking } from './ranking.js'
+import { createResults } from './results.js'
+
+const APPLE = /Mac|iPhone|iPad/.test(navigator.platform)
+
+let stale = false
+let ranking = null
+let models = null
+
+const results = createResults()
+const list = createDocumentList({ onchange: () => form.changed() })
+const form = createForm({ list, onchange: inputChanged })
+
+function inputChanged() {
+  drawRun()
+  if (stale || !ranking?.last) return
+  stale = true
+  results.note('Query, options or documents have changed since this ranking.')
+}
+
+function drawRun() {
+  const running = ranking?.running ?? false
+  $('rank').hidden = running
+  $('cancel').hidden = !running
+  $('rank-keys').hidden = running
+  $('run-progress').hidden = !running
+  $('rank').disabled = !models?.current
+  $('run-note').textContent = ''
+}
+
+function rank() {
+  if (!models?.current || ranking.running) return
+  const request = form.read()
+  const documents = list.get().filter((document) => document.text.trim() !== '')
+  const missing = request.query.trim() === '' ? ['Write a query first.', 'query'] : documents.length === 0 ? ['Add a document first.', 'docs-add'] : null
+  if (missing) {
+    $('run-note').textContent = missing[0]
+    announce(missing[0])
+    $(missing[1]).focus()
+    return
+  }
+  stale = false
+  const focused = document.activeElement === $('rank')
+  ranking.start({ ...request, documents }).then(() => { if (focused && [document.body, $('cancel')].includes(document.activeElement)) $('rank').focus() })
+  if (focused) $('cancel').focus()
+}
+
+/** The package says no when the machine cannot run it; a missing package is a fault of the site. */
+async function start() {
+  let edge
+  try {
+    edge = await import('./edge-reranker/src/index.js')
+  } catch (error) {
+    return notice($('model-error'), { kind: 'bad', title: 'The page is incomplete', text: `Its package did not load (${error.message}). Reload the page.`, close: false })
+  }
+  const capabilities = await edge.capabilities()
+  if (!capabilities.simd) {
+    $('model-name').textContent = 'No model'
+    $('model-facts').textContent = ''
+    $('model-toggle').disabled = true
+    return notice($('model-error'), { ...explain({ code: 'unsupported', message: 'WebAssembly with SIMD is missing or switched off here, and the model needs it.' }), close: false })
+  }
+
+  let panel = null
+  models = createModels({ edge, remoteHost: hubAddress, idle: async () => ranking?.work, onchange: () => { panel?.draw(); drawRun() } })
+  panel = createModelPanel({ models, catalogue: await edge.models.list(), capabilities })
+  ranking = createRanking({ models, results, onchange: drawRun })
+  await models.load({ label: 'mini', id: 'mini', model: 'mini' })
+}
+
+async function copyJson() {
+  const label = $('copy-json').lastChild
+  label.textContent = await copy(JSON.stringify(toJson(ranking.last), null, 2)) ? 'Copied' : 'Not allowed'
+  announce(label.textContent)
+  setTimeout(() => { label.textContent = 'Copy JSON' }, 1500)
+}
+
+$('key-mod').textContent = APPLE ? '⌘' : 'Ctrl'
+$('rank').addEventListener('click', rank)
+$('cancel').addEventListener('click', () => ranking.cancel())
+$('copy-json').addEventListener('click', copyJson)
+$('save-json').addEventListener('click', () => save('ranking.json', 'application/json', `${JSON.stringify(toJson(ranking.last), null, 2)}\n`))
+$('save-csv').addEventListener('click', () => save('ranking.csv', 'text/csv', toCsv(ranking.last)))
+document.addEventListener('keydown', (event) => {
+  if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
+    event.preventDefault()
+    rank()
+  } else if (event.key === 'Escape' && ranking?.running) ranking.cancel()
+})
+
+wireFiles({ list, onmodel: (file) => models?.load({ label: file.name, model: file }) })
+form.restore()
+drawRun()
+start()

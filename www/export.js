@@ -1,0 +1,57 @@
+// A finished ranking as JSON and CSV, to the clipboard and to files.
+
+import { writeCsv } from './csv.js'
+import { h } from './dom.js'
+
+/** The ranking with its texts, so that the file stands alone. */
+export function toJson({ query, instruction, documents, result }) {
+  return {
+    query,
+    instruction,
+    model: result.model,
+    device: result.device,
+    results: result.results.map(({ index, relevanceScore, logit, tokens, truncated }, at) => ({
+      rank: at + 1, index, ...(documents[index].id !== undefined && { id: documents[index].id }), relevanceScore, logit, tokens, truncated, text: documents[index].text,
+    })),
+    usage: result.usage,
+    timings: result.timings,
+  }
+}
+
+export function toCsv({ documents, result }) {
+  return writeCsv([
+    ['rank', 'index', 'id', 'relevance_score', 'logit', 'tokens', 'truncated', 'text'],
+    ...result.results.map(({ index, relevanceScore, logit, tokens, truncated }, at) =>
+      [at + 1, index, documents[index].id, relevanceScore, logit, tokens, truncated, documents[index].text]),
+  ])
+}
+
+export function save(name, type, text) {
+  const address = URL.createObjectURL(new Blob([text], { type }))
+  const link = h('a', { href: address, download: name })
+  link.click()
+  setTimeout(() => URL.revokeObjectURL(address), 10_000)
+}
+
+/** True when the clipboard took it. */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text)
+    return true
+  } catch {
+    return copyBySelection(text)
+  }
+}
+
+/** Pages that are not in a secure context have no clipboard object. */
+function copyBySelection(text) {
+  const before = document.activeElement
+  const box = h('textarea', { class: 'visually-hidden', 'aria-hidden': 'true', readonly: true })
+  box.value = text
+  document.body.append(box)
+  box.select()
+  const done = document.execCommand('copy')
+  box.remove()
+  before?.focus()
+  return done
+}

@@ -1,0 +1,140 @@
+// The model bar and the panel under it: what is loaded, on what and why, and what else could be.
+
+import { $, announce, h, notice } from './dom.js'
+import { explain } from './errors.js'
+import { bytes, count, parameters, seconds } from './format.js'
+import { checkAddress, hostFromLink, modelFrom } from './model.js'
+import { settings } from './storage.js'
+
+const NOTES = {
+  mini: 'A small model of the same design. Ready at once; good for a first look and for plain questions.',
+  '0.6b-q8': 'The 0.6B model at 8 bits: far stronger than mini, close to the original, and slow on long lists.',
+  '0.6b-q4': 'The 0.6B model at about 4 bits: less to download and to hold, a little less exact.',
+}
+
+export const hubAddress = () => ($('hub').value.trim() === '' ? null : checkAddress($('hub').value.trim()))
+
+export function createModelPanel({ models, catalogue, capabilities }) {
+  const buttons = new Map()
+  let announced = null
+  let shownError = null
+
+  for (const entry of catalogue) {
+    const button = h('button', { type: 'button', onclick: () => models.load({ label: nameOf(entry), id: entry.id, model: entry.id }) })
+    buttons.set(entry, button)
+    $('model-choices').append(h('li', {},
+      h('h3', {}, nameOf(entry)),
+      h('p', {}, NOTES[entry.id] ?? ''),
+      h('div', { class: 'choice-foot' }, button, h('span', { class: 'figures' }, entry.builtin ? 'comes with the page' : bytes(entry.bytes)))))
+  }
+
+  $('model-toggle').addEventListener('click', () => open($('model-panel').hidden))
+  $('load-cancel').addEventListener('click', () => {
+    announce(`Loading ${models.loading?.label} cancelled`)
+    models.cancel()
+    $('model-toggle').focus()
+  })
+  $('address-form').addEventListener('submit', (event) => {
+    event.preventDefault()
+    const source = modelFrom($('address').value.trim())
+    if (source) return models.load(source)
+    notice($('model-error'), { kind: 'bad', title: 'This address cannot be used', text: 'An https address is needed, http on this computer, or a Hugging Face name.' })
+    $('address').focus()
+  })
+  $('hub').value = hostFromLink() ?? settings.get('hub') ?? ''
+  $('hub').addEventListener('change', () => {
+    const hub = $('hub').value.trim()
+    const fits = hub === '' || checkAddress(hub) !== null
+    $('hub').setAttribute('aria-invalid', String(!fits))
+    if (!fits) notice($('model-error'), { kind: 'bad', title: 'This address cannot be used', text: 'An https address is needed, or http on this computer. Models come from huggingface.co until then.' })
+    else if (hub === '') settings.remove('hub')
+    else settings.set('hub', hub)
+  })
+
+  function open(wanted) {
+    $('model-panel').hidden = !wanted
+    $('model-toggle').setAttribute('aria-expanded', String(wanted))
+  }
+
+  function drawCurrent() {
+    const { current, loading } = models
+    $('model-lamp').dataset.state = current ? 'on' : loading ? 'wait' : 'off'
+    $('model-name').textContent = current?.label ?? (loading ? loading.label : 'No model')
+    const info = current?.info
+    $('model-facts').textContent = info
+      ? [`${parameters(info.parameters)} parameters`, info.quantization, `${info.layers} layers`, `${bytes(info.bytes)} in memory`, 'WebAssembly on the CPU'].join(' · ')
+      : loading ? 'is being loaded' : 'Choose one under Change model.'
+    $('model-info').replaceChildren(...(info ? facts(info, capabilities) : []))
+    for (const [entry, button] of buttons) {
+      const here = current?.id === entry.id
+      button.textContent = here ? 'Loaded' : entry.builtin ? 'Load' : 'Download and load'
+      button.setAttribute('aria-label', `${button.textContent}: ${nameOf(entry)}`)
+      button.disabled = here || loading?.label === nameOf(entry)
+    }
+  }
+
+  function drawLoading() {
+    const { loading } = models
+    $('model-load').hidden = !loading?.slow
+    if (!loading?.slow) return
+    const { label, text, value } = progressOf(loading)
+    $('load-label').textContent = label
+    $('load-text').textContent = text
+    if (value === null) $('load-bar').removeAttribute('value')
+    else $('load-bar').value = value
+  }
+
+  function drawError() {
+    if (models.error === shownError) return
+    shownError = models.error
+    if (!shownError) $('model-error').replaceChildren()
+    else {
+      const told = explain(shownError.error)
+      const kept = models.current && `${models.current.label} is still loaded.`
+      notice($('model-error'), {
+        ...told,
+        text: told.text.includes(shownError.label) ? told.text : `${shownError.label}: ${told.text}`,
+        hint: [told.hint, kept].filter(Boolean).join(' '),
+      })
+    }
+  }
+
+  return {
+    open,
+    draw() {
+      drawCurrent()
+      drawLoading()
+      drawError()
+      if (models.current && models.current !== announced && !models.loading) {
+        announced = models.current
+        announce(`Model ${announced.label} is ready`)
+      }
+    },
+  }
+}
+
+const nameOf = (entry) => (entry.builtin ? 'mini' : entry.label.replace(/, \d bits \((.*)\)/, ' $1'))
+
+function progressOf({ label, event }) {
+  const { loaded = 0, total = 0, bytesPerSecond, etaMs } = event ?? {}
+  if (!event || loaded === 0 || event.status === 'initiate') return { label: `Opening ${label}`, text: '', value: null }
+  if (total > 0 && loaded >= total) return { label: `Preparing ${label}`, text: bytes(total), value: 100 }
+  const parts = [total > 0 ? `${bytes(loaded)} of ${bytes(total)}` : bytes(loaded)]
+  if (bytesPerSecond > 0) parts.push(`${bytes(bytesPerSecond)}/s`)
+  if (total > 0 && etaMs > 0) parts.push(`${seconds(etaMs)} left`)
+  return { label: `Loading ${label}`, text: parts.join(' · '), value: total > 0 ? (100 * loaded) / total : null }
+}
+
+function facts(info, capabilities) {
+  const rows = [
+    ['Name', info.name],
+    ['File', `${info.format === 'gguf' ? 'GGUF' : 'safetensors'}, ${info.quantization}, ${bytes(info.bytes)}`],
+    ['Parameters', count(info.parameters)],
+    ['Shape', `${info.layers} layers, width ${count(info.hidden)}, ${info.heads} heads, ${info.kvHeads} for keys and values`],
+    ['Vocabulary', `${count(info.vocabulary)} tokens, prompts up to ${count(info.contextLength)}`],
+    ['Device', `WebAssembly on the CPU${capabilities.simd ? ' with SIMD' : ''}, in a worker of its own`],
+    ['Why this device', capabilities.recommended.reason],
+    ['Notes', info.warnings.join(' ')],
+  ]
+  return rows.filter(([, value]) => value).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value)))
+}
