@@ -2,11 +2,14 @@
 
 use super::{HeadTask, Target, body};
 
+/// Cosines and sines, `D / 2` of each.
+type Angles<'a> = [&'a [f32]; 2];
+
 /// Compiles every body for one instruction set and register tile.
 macro_rules! compile {
     ($module:ident, $mr:literal x $nr:literal, fma: $fma:literal $(, $features:literal)?) => {
         mod $module {
-            use super::{HeadTask, Target, body};
+            use super::{Angles, HeadTask, Target, body};
 
             $(#[target_feature(enable = $features)])?
             fn matmul(depth: usize, x: &[f32], w: &[f32], target: &Target) {
@@ -39,7 +42,7 @@ macro_rules! compile {
             }
 
             $(#[target_feature(enable = $features)])?
-            fn head_norm_rope(eps: f32, row: &mut [f32], w: &[f32], angles: [&[f32]; 2]) {
+            fn head_norm_rope(eps: f32, row: &mut [f32], w: &[f32], angles: Angles) {
                 body::head_norm_rope(eps, row, w, angles)
             }
 
@@ -70,7 +73,7 @@ struct Table {
     pack_w: unsafe fn(usize, usize, usize, &[f32], &mut [f32]),
     swiglu: unsafe fn(&mut [f32], &[f32]),
     rms_norm: unsafe fn(f32, &[f32], &[f32], &mut [f32]),
-    head_norm_rope: unsafe fn(f32, &mut [f32], &[f32], [&[f32]; 2]),
+    head_norm_rope: unsafe fn(f32, &mut [f32], &[f32], Angles),
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -87,6 +90,7 @@ pub struct Isa(&'static Table);
 
 impl Isa {
     /// Every instruction set of this machine, the best one first.
+    #[allow(clippy::vec_init_then_push)] // What is pushed depends on the target.
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         #[cfg(target_arch = "x86_64")]
@@ -178,7 +182,7 @@ impl Isa {
     }
 
     /// One row's heads, normed and turned by `[cos, sin]`, `D / 2` of each.
-    pub fn head_norm_rope(self, eps: f32, row: &mut [f32], w: &[f32], angles: [&[f32]; 2]) {
+    pub fn head_norm_rope(self, eps: f32, row: &mut [f32], w: &[f32], angles: Angles) {
         // SAFETY: an `Isa` exists only where its instructions do.
         unsafe { (self.0.head_norm_rope)(eps, row, w, angles) }
     }

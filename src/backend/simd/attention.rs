@@ -72,7 +72,7 @@ pub fn attend(
 }
 
 /// Rows `from..to` of two pieces laid end to end, as far as they lie in one piece.
-fn rows_of<'a>(pieces: [&'a [f32]; 2], width: usize, from: usize, to: usize) -> &'a [f32] {
+fn rows_of(pieces: [&[f32]; 2], width: usize, from: usize, to: usize) -> &[f32] {
     let split = pieces[0].len() / width;
     if from < split {
         &pieces[0][from * width..split.min(to) * width]
