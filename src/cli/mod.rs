@@ -1,6 +1,6 @@
 //! The command line: `edge-reranker rank | score | tokenize | inspect | download | quantize`.
 //!
-//! Results go to standard output, notes and progress bars to standard error. Every verb takes the options of [`Common`] and
+//! Results go to standard output, notes and progress bars to standard error. Every verb takes the options of `Common` and
 //! writes through one buffered handle, so that a reader who goes away (`| head`) ends the run quietly.
 
 mod documents;

@@ -2,7 +2,7 @@
 //! the cases that every implementation is tried on.
 //!
 //! A twin takes what its kernel takes and sums in f64; it may be slow. The fast implementations live with the backends and are compared
-//! with the twins over [`Case`] lists.
+//! with the twins over `cases()` lists.
 
 pub mod attend;
 pub mod head_norm_rope;

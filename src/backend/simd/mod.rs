@@ -6,7 +6,7 @@
 //!
 //! **The matrix product.** Goto and van de Geijn's scheme (2008). Rows of x are packed `MR` at a time into panels `[K][MR]`,
 //! rows of W are unpacked from their blocks and packed `NR` at a time into panels `[K][NR]`; a register tile of `MR x NR` sums walks down both. Each
-//! weight is unpacked once per product and used for all rows of x. The inputs are walked in slices of [`body::DEPTH`], so that
+//! weight is unpacked once per product and used for all rows of x. The inputs are walked in slices of `DEPTH`, so that
 //! a slice of both panels stays in the first-level cache.
 //!
 //! **The same result whatever the company.** Every output element is a sum in an order that depends on the inputs' length alone:
