@@ -6,7 +6,7 @@ export const REGISTRY = [
   {
     id: 'mini',
     label: 'Built-in mini model (comes with the package)',
-    bytes: 8_000_000,
+    bytes: 7_556_704,
     builtin: true,
   },
   {

@@ -15,15 +15,17 @@ use crate::{
 
 /// Rows in a chunk: enough to make unpacking the weights cheap, few enough to keep the wide buffers small.
 const CHUNK: usize = 1024;
-/// Rows in a batch: as many as take some seconds, so that first scores come early from a large model and a small one wastes nothing.
+/// Rows in a batch: as many as take a few seconds, so that first scores come early from a large model and a small one wastes nothing.
 const BATCH: std::ops::RangeInclusive<u64> = 512..=4096;
 /// Multiply-adds in a batch.
-const BATCH_WORK: u64 = if cfg!(target_arch = "wasm32") { 100_000_000_000 } else { 2_000_000_000_000 };
+const BATCH_WORK: u64 = if cfg!(target_arch = "wasm32") { 100_000_000_000 } else { 500_000_000_000 };
 /// Multiply-adds between two pauses on one thread: some ten milliseconds in WebAssembly, less elsewhere.
 const PIECE: usize = 100_000_000;
 
 fn batch_rows(config: &Config) -> usize {
-    (BATCH_WORK / config.layer_parameters()).clamp(*BATCH.start(), *BATCH.end()) as usize
+    let rows = (BATCH_WORK / config.layer_parameters()).clamp(*BATCH.start(), *BATCH.end()) as usize;
+    // Whole chunks: a small last one would unpack every weight for a few rows.
+    if rows > CHUNK { rows / CHUNK * CHUNK } else { rows }
 }
 
 /// About how many bytes a full batch takes beside the weights.

@@ -63,9 +63,13 @@ impl Matrix {
     /// If `rows` or `out` do not fit: both come from the plan, which was checked against this matrix.
     pub fn unpack_rows(&self, rows: Range<usize>, out: &mut [f32]) {
         assert!(rows.start <= rows.end && rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        assert_eq!(out.len(), rows.len().wrapping_mul(self.columns), "room for the rows");
         // In range: `rows * row_bytes` is the length of `data`.
         let bytes = &self.data[rows.start.wrapping_mul(self.row_bytes)..rows.end.wrapping_mul(self.row_bytes)];
-        self.dtype.unpack(bytes, out).expect("the shape was checked when the matrix was made");
+        // Row by row, so that what unpacking holds meanwhile stays in the first-level cache.
+        for (row, out) in bytes.chunks_exact(self.row_bytes).zip(out.chunks_exact_mut(self.columns)) {
+            self.dtype.unpack(row, out).expect("the shape was checked when the matrix was made");
+        }
     }
 
     /// One row as f32.
