@@ -58,12 +58,38 @@ fn a_batch_equals_its_singles_to_the_last_bit() {
         for request in golden().requests.iter().filter(|r| r.error.is_none()) {
             let request = request.request();
             let together = differences(&score(&reranker, &request));
-            // A single document shares its prefix with nobody: this also says that sharing changes nothing.
             for (document, &together) in request.documents.iter().zip(&together) {
                 let single = score(&reranker, &Request { documents: vec![document], ..request.clone() });
                 assert_eq!(differences(&single), [together], "{name} {document:?}");
             }
         }
+    }
+}
+
+#[test]
+fn sharing_the_prefix_changes_nothing() {
+    use edge_reranker::{
+        backend::{Backend, Cpu, KeptPrefix},
+        plan::pack,
+        weights::{ModelFile, Resident},
+    };
+
+    let file = block_on(ModelFile::open(common::files("odd-bf16"))).unwrap();
+    let network = block_on(Resident::load(&file, file.tokenizer().unwrap().answers(), |_, _| Ok(()))).unwrap();
+    let cpu = Cpu::new(std::sync::Arc::new(network), 0).unwrap();
+    let run = |shared: &[u32], own: &[&[u32]], budget, keep| {
+        let mut kept = KeptPrefix::default();
+        let batches = pack(shared, own, budget, keep);
+        batches.iter().flat_map(|b| block_on(cpu.logits(b, &mut kept, &Free)).unwrap()).collect::<Vec<_>>()
+    };
+    for request in golden().requests.iter().filter(|r| r.error.is_none()) {
+        let whole: Vec<&[u32]> = request.expected.iter().map(|p| &p.ids[..]).collect();
+        let shared = request.shared_prefix.unwrap();
+        let own: Vec<&[u32]> = whole.iter().map(|ids| &ids[shared..]).collect();
+        let off = run(&[], &whole, usize::MAX, 0);
+        assert_eq!(off, run(&whole[0][..shared], &own, usize::MAX, 0), "{}: in one batch", request.name);
+        assert_eq!(off, run(&whole[0][..shared], &own, 1, usize::MAX), "{}: kept for later batches", request.name);
+        assert_eq!(off, run(&whole[0][..shared], &own, 1, 0), "{}: computed again in each", request.name);
     }
 }
 
@@ -112,7 +138,7 @@ fn threads_and_instruction_sets_agree() {
     let network = Arc::new(block_on(Resident::load(&file, answers, |_, _| Ok(()))).unwrap());
     let golden = golden();
     let ids: Vec<&[u32]> = golden.requests.iter().flat_map(|r| &r.expected).map(|p| &p.ids[..]).collect();
-    let [batch] = &pack(&ids, 0, usize::MAX, 0)[..] else { panic!("one batch") };
+    let [batch] = &pack(&[], &ids, usize::MAX, 0)[..] else { panic!("one batch") };
     let run = |threads, isa| {
         let cpu = Cpu::new(network.clone(), threads).unwrap().with_isa(isa);
         let logits = block_on(cpu.logits(batch, &mut KeptPrefix::default(), &Free)).unwrap();

@@ -8,6 +8,7 @@ use edge_reranker::{
     backend::Free,
     kernels::noise,
     rerank::{LoadOptions, Request, Reranker},
+    text::Tokenizer,
     weights::{MemorySource, ModelFile, SourceFile},
 };
 use futures::executor::block_on;
@@ -269,9 +270,94 @@ fn damaged_bytes_never_panic() {
         let at = ((change[0] + 1.0) / 2.0 * 20_000.0) as usize % bad.len();
         bad[at] = ((change[1] + 1.0) * 127.9) as u8;
         bad[(at + 1) % good.len()] ^= if change[2] > 0.0 { 0xff } else { 0 };
-        accepted += usize::from(load_gguf(bad).is_ok());
+        // What is accepted must score, or refuse to, without a panic as well.
+        if let Ok(reranker) = load_gguf(bad) {
+            accepted += 1;
+            let request =
+                Request { query: "q", documents: vec!["a document"], max_length: Some(200), ..Request::default() };
+            let _ = block_on(reranker.score(&request, &Free, &mut |_, _, _, _| {}));
+        }
     }
-    assert!(accepted < 2000, "some damage is noticed");
+    assert!(
+        (1..1999).contains(&accepted),
+        "damage in texts and weights is accepted, in sizes and names refused: {accepted}"
+    );
+}
+
+#[test]
+fn damaged_tokenisers_never_panic() {
+    let good = bytes("tokenizer/tokenizer.json");
+    for change in noise(43, 1500).chunks_exact(2) {
+        let mut bad = good.clone();
+        let at = ((change[0] + 1.0) / 2.0 * bad.len() as f32) as usize % good.len();
+        bad[at] = ((change[1] + 1.0) * 63.9) as u8;
+        if let Ok(tokenizer) = Tokenizer::from_json(&bad) {
+            let _ = tokenizer.encode_plain("some text, 12 words\n", usize::MAX);
+        }
+    }
+}
+
+#[test]
+fn a_huge_list_that_nobody_needs_is_walked_over() {
+    // A million bytes and a nested list under keys of no interest.
+    let mut list = [&9u64.to_le_bytes()[..], b"some.list", &9u32.to_le_bytes(), &0u32.to_le_bytes()].concat();
+    list.extend(1_000_000u64.to_le_bytes());
+    list.extend(vec![7u8; 1_000_000]);
+    list.extend(
+        [&6u64.to_le_bytes()[..], b"nested", &9u32.to_le_bytes(), &9u32.to_le_bytes(), &1u64.to_le_bytes()].concat(),
+    );
+    list.extend([&4u32.to_le_bytes()[..], &1u64.to_le_bytes(), &5u32.to_le_bytes()].concat());
+    // A text that keeps the data aligned.
+    let len = 64 - (list.len() + 23) % 32;
+    list.extend(
+        [&3u64.to_le_bytes()[..], b"pad", &8u32.to_le_bytes(), &(len as u64).to_le_bytes(), &vec![b'x'; len]].concat(),
+    );
+    let mut gguf = bytes(GGUF);
+    let count = u64::from_le_bytes(gguf[16..24].try_into().unwrap()) + 3;
+    put(&mut gguf, 16, &count.to_le_bytes());
+    gguf.splice(24..24, list);
+    load_gguf(gguf).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn settings_that_would_be_computed_wrongly() {
+    let with = |key: &str, value: u32| {
+        let mut pair =
+            [&(key.len() as u64).to_le_bytes()[..], key.as_bytes(), &4u32.to_le_bytes(), &value.to_le_bytes()].concat();
+        let len = 64 - (pair.len() + 23) % 32;
+        pair.extend(
+            [&3u64.to_le_bytes()[..], b"pad", &8u32.to_le_bytes(), &(len as u64).to_le_bytes(), &vec![b'x'; len]]
+                .concat(),
+        );
+        move |b: &mut Vec<u8>| {
+            let count = u64::from_le_bytes(b[16..24].try_into().unwrap()) + 2;
+            put(b, 16, &count.to_le_bytes());
+            b.splice(24..24, pair);
+        }
+    };
+    refused(with("qwen3.rope.dimension_count", 2), "rotary positions over 2");
+    refused(with("split.count", 3), "one of 3 parts");
+}
+
+#[test]
+fn tokenisers_of_another_kind() {
+    let with = |from: &str, to: &str| {
+        let json = String::from_utf8(bytes("tokenizer/tokenizer.json")).unwrap();
+        let compact: serde_json::Value = serde_json::from_str(&json).unwrap();
+        let json = compact.to_string();
+        assert!(json.contains(from), "{from} is in the file");
+        let error = Tokenizer::from_json(json.replace(from, to).as_bytes())
+            .err()
+            .unwrap_or_else(|| panic!("{to} accepted"));
+        assert_eq!(error.code(), "bad-model");
+        error.to_string()
+    };
+    assert!(with("\"dropout\":null", "\"dropout\":0.5").contains("random"));
+    assert!(with("\"type\":\"NFC\"", "\"type\":\"NFD\"").contains("NFC"));
+    assert!(with("\"type\":\"BPE\"", "\"type\":\"Unigram\"").contains("BPE"));
+    assert!(with("\"use_regex\":false", "\"use_regex\":true").contains("pre_tokenizer"));
+    assert!(with("\"lstrip\":false", "\"lstrip\":true").contains("unusual"));
+    assert!(with("\"continuing_subword_prefix\":null", "\"continuing_subword_prefix\":\"##\"").contains("prefix"));
 }
 
 fn folder(change: impl FnOnce(&mut Vec<(String, Vec<u8>)>)) -> Error {

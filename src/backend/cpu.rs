@@ -20,7 +20,10 @@ const BATCH: std::ops::RangeInclusive<u64> = 512..=4096;
 /// Multiply-adds in a batch.
 const BATCH_WORK: u64 = if cfg!(target_arch = "wasm32") { 100_000_000_000 } else { 500_000_000_000 };
 /// Multiply-adds between two pauses on one thread: some ten milliseconds in WebAssembly, less elsewhere.
-const PIECE: usize = 100_000_000;
+const PIECE: u64 = 100_000_000;
+
+/// Rows of attention in one piece of work at least: every piece packs all its keys anew.
+const FEWEST_ROWS: u64 = 16;
 
 fn batch_rows(config: &Config) -> usize {
     let rows = (BATCH_WORK / config.layer_parameters()).clamp(*BATCH.start(), *BATCH.end()) as usize;
@@ -67,6 +70,11 @@ impl Cpu {
     /// Threads in use.
     pub fn threads(&self) -> usize {
         self.threads.count()
+    }
+
+    /// Multiply-adds between two pauses on all threads.
+    fn piece(&self) -> u64 {
+        PIECE * self.threads.count() as u64
     }
 }
 
@@ -191,8 +199,11 @@ impl<'a> Run<'a> {
             Step::MatMul { weight, from, to, rows } => self.matmul(*weight, *from, *to, rows, pace).await?,
             Step::HeadNormRope { slot, rows } => self.head_norm_rope(*slot, rows),
             Step::KeepPrefix(layer) => {
-                let kept = self.batch.shared * self.config.kv_width();
-                self.kept.layers[*layer] = [self.key[..kept].to_vec(), self.value[..kept].to_vec()];
+                let (rows, width) = (self.batch.shared, self.config.kv_width());
+                for (kept, from) in self.kept.layers[*layer].iter_mut().zip([&self.key, &self.value]) {
+                    *kept = buffer(rows, width)?;
+                    kept.copy_from_slice(&from[..rows * width]);
+                }
             }
             Step::Attend { layer, rows } => self.attend(*layer, rows, pace).await?,
             Step::SwiGlu { rows } => {
@@ -260,8 +271,9 @@ impl<'a> Run<'a> {
             self.packed_from = Some(from);
         }
         let tasks = simd::tasks(w);
-        let per_task = rows.len() * w.columns() * w.rows().div_ceil(tasks);
-        let piece = (PIECE * cpu.threads.count()).div_ceil(per_task).next_multiple_of(cpu.threads.count());
+        let per_task = rows.len() as u64 * w.columns() as u64 * w.rows().div_ceil(tasks) as u64;
+        let piece = cpu.piece().div_ceil(per_task.max(1)).min(tasks as u64) as usize;
+        let piece = piece.next_multiple_of(cpu.threads.count());
         for start in (0..tasks).step_by(piece) {
             let last = matches!(rows, Rows::Last(_));
             let (y, first) = match to {
@@ -316,8 +328,8 @@ impl<'a> Run<'a> {
         while !rest.is_empty() {
             let mut work = 0;
             let count = rest.iter().take_while(|p| {
-                let fits = work < PIECE * self.cpu.threads.count();
-                work += p.rows.len() * (p.first + p.rows.len()) * 2 * c.q_width();
+                let fits = work < self.cpu.piece();
+                work += p.rows.len() as u64 * self.work_a_row(p.first + p.rows.len());
                 fits
             });
             let (group, others) = rest.split_at(count.count());
@@ -352,7 +364,12 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// The rows of a step, cut at the borders of sequences.
+    /// Multiply-adds of one query row over `keys` keys.
+    fn work_a_row(&self, keys: usize) -> u64 {
+        2 * keys as u64 * self.config.q_width() as u64
+    }
+
+    /// The rows of a step, cut at the borders of sequences and where one piece would take too long.
     fn query_pieces(&self, rows: &Rows) -> Vec<QueryPiece> {
         let mut pieces: Vec<QueryPiece> = Vec::new();
         let prefix = 0..self.batch.prefix_rows();
@@ -377,7 +394,9 @@ impl<'a> Run<'a> {
                         let span = &self.batch.spans[first_span(row)];
                         (span.rows.clone(), span.shared)
                     };
-                    let end = own.end.min(r.end);
+                    let keys = self.batch.positions[row] as usize + CHUNK;
+                    let most = (PIECE / self.work_a_row(keys)).max(FEWEST_ROWS) as usize;
+                    let end = own.end.min(r.end).min(row + most);
                     pieces.push(QueryPiece {
                         rows: row - r.start..end - r.start,
                         first: self.batch.positions[row] as usize,

@@ -158,7 +158,7 @@ fn report(common: &Common, options: &Options) -> Result<Report> {
         weight_bytes: info.bytes,
         working_bytes: working_bytes(&file.config),
     };
-    let source = if file.tokenizer_json().is_some() { "tokenizer.json" } else { "inside the file" };
+    let source = if file.has_tokenizer_json() { "tokenizer.json" } else { "inside the file" };
     Ok(Report {
         rope_theta: file.config.rope_theta,
         rms_eps: file.config.rms_eps,

@@ -27,7 +27,7 @@ pub struct Config {
     pub context: usize,
 }
 
-/// Sizes beyond these are taken for damage, not for a model: they keep every product of two of them in range.
+/// Sizes beyond these are taken for damage, not for a model.
 const LIMITS: [(&str, usize); 8] = [
     ("hidden_size", 1 << 16),
     ("intermediate_size", 1 << 18),

@@ -43,6 +43,9 @@ impl FromStr for Template {
     }
 }
 
+/// The last field of a body. It stands behind a newline, so a word always begins here, whatever comes before and after.
+const DOCUMENT: &str = "<Document>: ";
+
 /// The text of a prompt before tokenisation. Only `prefix` and `suffix` hold control tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PromptText {
@@ -57,14 +60,35 @@ impl Template {
         self.build("", "", "").prefix
     }
 
+    /// The fixed text after a prompt's body, control tokens included; empty for raw prompts.
+    pub fn suffix(self) -> &'static str {
+        self.build("", "", "").suffix
+    }
+
     /// The prompt of one pair.
     pub(crate) fn build(self, instruction: &str, query: &str, document: &str) -> PromptText {
-        let join = |gap: &str| format!("<Instruct>: {instruction}{gap}<Query>: {query}{gap}<Document>: {document}");
-        match self {
-            Self::Card => PromptText { prefix: PREFIX, body: join("\n"), suffix: SUFFIX },
-            Self::Eval => PromptText { prefix: PREFIX, body: join("\n\n"), suffix: EVAL_SUFFIX },
-            Self::Raw => split_raw(query, document),
+        match (self.head(instruction, query), self) {
+            (None, _) => split_raw(query, document),
+            (Some(head), Self::Eval) => {
+                PromptText { prefix: PREFIX, body: head + &self.tail(document), suffix: EVAL_SUFFIX }
+            }
+            (Some(head), _) => PromptText { prefix: PREFIX, body: head + &self.tail(document), suffix: SUFFIX },
         }
+    }
+
+    /// The body up to its last field, the same for all documents; none for raw prompts.
+    pub(crate) fn head(self, instruction: &str, query: &str) -> Option<String> {
+        let gap = match self {
+            Self::Card => "\n",
+            Self::Eval => "\n\n",
+            Self::Raw => return None,
+        };
+        Some(format!("<Instruct>: {instruction}{gap}<Query>: {query}{gap}"))
+    }
+
+    /// The body's last field.
+    pub(crate) fn tail(self, document: &str) -> String {
+        format!("{DOCUMENT}{document}")
     }
 
     /// The name of the part of a prompt that `text` already holds, if any: a sign that the caller builds prompts on their own.

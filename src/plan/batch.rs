@@ -49,28 +49,25 @@ impl Batch {
     }
 }
 
-/// Packs `prompts`, whose first `shared` ids are equal, into batches of at most `budget` rows (more only where one sequence alone
-/// is longer). Keeps the order; every prompt is longer than `shared`. A prefix that is larger than `keep` rows is computed again in
-/// every batch instead of being kept.
-pub fn pack(prompts: &[&[u32]], shared: usize, budget: usize, keep: usize) -> Vec<Batch> {
-    // One sequence alone shares with nobody.
-    let shared = if prompts.len() > 1 { shared } else { 0 };
+/// Packs sequences, each `shared` and then its own ids, into batches of at most `budget` rows (more only where one sequence alone
+/// is longer). Keeps the order; every sequence has an id of its own. A prefix of more than `keep` rows is computed again
+/// in every batch instead of being kept.
+pub fn pack(shared: &[u32], own: &[&[u32]], budget: usize, keep: usize) -> Vec<Batch> {
     let mut batches: Vec<Batch> = Vec::new();
-    for prompt in prompts {
-        let own = &prompt[shared..];
+    for own in own {
         let fits = batches.last().is_some_and(|b| b.tokens.len() + own.len() <= budget);
         if !fits {
-            let kept = shared > 0 && shared <= keep && !batches.is_empty();
+            let kept = !shared.is_empty() && shared.len() <= keep && !batches.is_empty();
             if let Some(first) = batches.first_mut().filter(|_| kept) {
                 first.prefix = Prefix::Keep;
             }
-            batches.push(open(&prompt[..shared], kept));
+            batches.push(open(shared, kept));
         }
         let batch = batches.last_mut().expect("a batch was opened");
         let start = batch.tokens.len();
         batch.tokens.extend_from_slice(own);
-        batch.positions.extend((shared..prompt.len()).map(|p| p as u32));
-        batch.spans.push(Span { rows: start..batch.tokens.len(), shared });
+        batch.positions.extend((shared.len()..shared.len() + own.len()).map(|p| p as u32));
+        batch.spans.push(Span { rows: start..batch.tokens.len(), shared: shared.len() });
     }
     batches
 }
@@ -90,13 +87,8 @@ fn open(prefix: &[u32], kept: bool) -> Batch {
 mod tests {
     use super::*;
 
-    fn prompts() -> Vec<Vec<u32>> {
-        vec![vec![1, 2, 3, 10], vec![1, 2, 3, 20, 21, 22], vec![1, 2, 3, 30, 31]]
-    }
-
     fn packed(budget: usize, keep: usize) -> Vec<Batch> {
-        let prompts = prompts();
-        pack(&prompts.iter().map(Vec::as_slice).collect::<Vec<_>>(), 3, budget, keep)
+        pack(&[1, 2, 3], &[&[10], &[20, 21, 22], &[30, 31]], budget, keep)
     }
 
     #[test]
@@ -129,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn a_single_sequence_has_no_prefix() {
-        let [batch] = &pack(&[&[1, 2, 3]], 2, 10, 10)[..] else { panic!("one batch") };
-        assert_eq!((batch.shared, batch.spans[0].rows.clone()), (0, 0..3));
+    fn nothing_shared_is_no_prefix() {
+        let [batch] = &pack(&[], &[&[1, 2, 3]], 10, 10)[..] else { panic!("one batch") };
+        assert_eq!((batch.prefix_rows(), batch.spans[0].rows.clone()), (0, 0..3));
     }
 }

@@ -67,8 +67,7 @@ mod tests {
 
     #[test]
     fn only_last_rows_pass_the_last_feed_forward_layer() {
-        let prompts: [&[u32]; 2] = [&[1, 2, 3, 4], &[1, 2, 5]];
-        let [batch] = &pack(&prompts, 2, 100, 100)[..] else { panic!("one batch") };
+        let [batch] = &pack(&[1, 2], &[&[3, 4], &[5]], 100, 100)[..] else { panic!("one batch") };
         let plan = forward(3, batch, 4);
         let rows = |weight: M| {
             let steps = plan.iter().filter(|s| matches!(s, Step::MatMul { weight: w, .. } if *w == weight));

@@ -40,7 +40,7 @@ impl ModelInfo {
     /// Describes `file` on `device`.
     pub fn new(name: String, file: &ModelFile, device: &str) -> Self {
         let c = &file.config;
-        let matrix = (c.vocabulary * c.hidden) as u64;
+        let matrix = c.vocabulary as u64 * c.hidden as u64;
         let output = file.index.get(&file.name(Role::Output)).is_some() && !file.tied;
         Self {
             name,
@@ -68,7 +68,7 @@ impl ModelInfo {
     }
 
     /// Bytes that one kept prefix row takes over all layers: a key and a value in f32.
-    pub(crate) fn kept_row_bytes(&self) -> usize {
-        self.layers * self.kv_heads * self.head_dim * 8
+    pub(crate) fn kept_row_bytes(&self) -> u64 {
+        8 * self.layers as u64 * self.kv_heads as u64 * self.head_dim as u64
     }
 }

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// The most memory that the kept keys and values of a prefix may take.
-const KEPT_BYTES: usize = 512 << 20;
+const KEPT_BYTES: u64 = if cfg!(target_arch = "wasm32") { 64 << 20 } else { 512 << 20 };
 /// The most bytes of one text. A longer document would be cut to the maximum length anyway, but must first be held and walked.
 const LONGEST_TEXT: usize = 64 << 20;
 
@@ -160,22 +160,23 @@ impl Reranker {
         let spelling = speller.finish();
         let tokenize_ms = milliseconds(started);
         let started = Instant::now();
-        let prompts: Vec<&[u32]> = spelling.prompts.iter().map(|p| &p.ids[..]).collect();
-        let kept_rows = KEPT_BYTES / self.info.kept_row_bytes();
-        let batches = pack(&prompts, spelling.shared, self.backend.batch_rows(), kept_rows);
+        let own: Vec<&[u32]> = spelling.prompts.iter().map(|p| &p.own[..]).collect();
+        let kept_rows = (KEPT_BYTES / self.info.kept_row_bytes()) as usize;
+        let batches = pack(&spelling.shared, &own, self.backend.batch_rows(), kept_rows);
         let mut kept = KeptPrefix::default();
-        let mut scored = Vec::with_capacity(prompts.len());
+        let mut scored = Vec::with_capacity(own.len());
         for batch in &batches {
             pace.breathe().await?;
             for logits in self.backend.logits(batch, &mut kept, pace).await? {
                 let i = scored.len();
                 let prompt = &spelling.prompts[i];
-                scored.push(Scored { logits, tokens: prompt.ids.len(), truncated: prompt.truncated });
-                on_score(i, logits, i + 1, prompts.len());
+                let tokens = spelling.shared.len() + prompt.own.len();
+                scored.push(Scored { logits, tokens, truncated: prompt.truncated });
+                on_score(i, logits, i + 1, own.len());
             }
         }
         let computed: usize = batches.iter().map(|b| b.tokens.len()).sum();
-        let asked: usize = prompts.iter().map(|p| p.len()).sum();
+        let asked: usize = scored.iter().map(|s| s.tokens).sum();
         Ok(Scores {
             scored,
             prefix_reused: asked - computed,
@@ -187,20 +188,30 @@ impl Reranker {
 
     fn warnings(&self, request: &Request) -> Vec<String> {
         let mut warnings = self.info.warnings.clone();
-        if request.template == Template::Raw {
-            if request.instruction.is_some() {
-                warnings.push("the raw template takes no instruction; it was ignored".into());
-            }
-            return warnings;
-        }
         let documents = request.documents.iter().enumerate().map(|(i, d)| (format!("documents[{i}]"), *d));
-        let found = std::iter::once(("query".to_owned(), request.query))
+        let texts =
+            [("query".to_owned(), request.query), ("instruction".to_owned(), request.instruction.unwrap_or(""))];
+        let found = texts
+            .into_iter()
             .chain(documents)
             .find_map(|(place, text)| Template::part_in(text).map(|part| (place, part)));
-        if let Some((place, part)) = found {
-            warnings.push(format!(
-                "{place} holds the prompt's {part} already; it was scored as plain text inside another prompt. If you build prompts yourself, use the raw template"
-            ));
+        match (request.template, found) {
+            (Template::Raw, None) => warnings.push(
+                "the texts hold neither PREFIX nor SUFFIX, and the raw template adds none: the scores mean little"
+                    .into(),
+            ),
+            (Template::Raw, Some(_)) => {}
+            (_, None) => {}
+            (_, Some((place, part))) => {
+                let how =
+                    if request.parse_special { "inside another prompt" } else { "as plain text inside another prompt" };
+                warnings.push(format!(
+                    "{place} holds the prompt's {part} already; it was scored {how}. If you build prompts yourself, use the raw template"
+                ));
+            }
+        }
+        if request.template == Template::Raw && request.instruction.is_some() {
+            warnings.push("the raw template takes no instruction; it was ignored".into());
         }
         warnings
     }
@@ -217,11 +228,11 @@ pub fn tokenize(tokenizer: &Tokenizer, context: usize, request: &Request) -> Res
     }
     let spelling = speller.finish();
     Ok(Tokenized {
-        shared_prefix: spelling.shared,
+        shared_prefix: spelling.shared.len(),
         prefix: spelling.prefix,
         suffix: spelling.suffix,
         truncated: spelling.prompts.iter().map(|p| p.truncated).collect(),
-        ids: spelling.prompts.into_iter().map(|p| p.ids).collect(),
+        ids: spelling.prompts.iter().map(|p| [&spelling.shared[..], &p.own].concat()).collect(),
     })
 }
 

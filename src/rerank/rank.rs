@@ -61,6 +61,10 @@ pub struct Reply {
 pub struct ReplyResult {
     pub index: usize,
     pub relevance_score: f32,
+    /// yes - no.
+    pub logit: f32,
+    /// True when the document's end was cut to keep within the maximum length.
+    pub truncated: bool,
     /// The document's own name, where its input gave one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
@@ -122,6 +126,8 @@ pub fn reply(id: String, model: &str, scores: &Scores, ranked: &[Ranked], docume
         .map(|r| ReplyResult {
             index: r.index,
             relevance_score: r.relevance_score,
+            logit: scores.scored[r.index].logits.difference,
+            truncated: scores.scored[r.index].truncated,
             id: None,
             document: documents.map(|d| ReplyDocument { text: d[r.index].to_owned() }),
         })

@@ -10,12 +10,12 @@ use crate::{
 const PROBES: [&str; 10] = ["", "a", " a", "1", "\n", "\r\n\n", "!", "\u{4e2d}", "\u{301}", "'s"];
 
 /// The prompts of one query.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Spelling {
-    /// One prompt a document, all of at least `shared + 1` ids.
+    /// One prompt a document.
     pub(crate) prompts: Vec<Prompt>,
     /// The leading ids that are the same for every possible document of this query, PREFIX included.
-    pub(crate) shared: usize,
+    pub(crate) shared: Vec<u32>,
     /// Ids of PREFIX.
     pub(crate) prefix: usize,
     /// Ids of SUFFIX.
@@ -24,7 +24,8 @@ pub(crate) struct Spelling {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Prompt {
-    pub(crate) ids: Vec<u32>,
+    /// The ids behind the shared ones: at least one.
+    pub(crate) own: Vec<u32>,
     /// True when the document's end was cut to keep within the maximum length.
     pub(crate) truncated: bool,
 }
@@ -47,24 +48,36 @@ pub(crate) struct Speller<'a> {
     asked: Asked<'a>,
     /// The ids of each fixed text met so far: few, and the same for nearly all documents.
     fixed: Vec<(&'static str, Vec<u32>)>,
-    /// A prompt to compare the others with.
+    /// Ids of PREFIX and of the body up to its last field, where tokenising the rest by itself was seen to change nothing.
+    head: Option<Vec<u32>>,
+    /// A prompt to compare the others with, and how many of its ids all have in common.
     first: Vec<u32>,
+    shared: usize,
     spelling: Spelling,
 }
 
 impl<'a> Speller<'a> {
     /// Finds the shared prefix.
     pub(crate) fn new(tokenizer: &'a Tokenizer, asked: Asked<'a>) -> Result<Self> {
-        let spelling = Spelling { prompts: Vec::new(), shared: usize::MAX, prefix: 0, suffix: 0 };
-        let mut speller = Self { tokenizer, asked, fixed: Vec::new(), first: Vec::new(), spelling };
-        for probe in PROBES {
-            speller.one(probe)?;
+        let (head, first, spelling) = (None, Vec::new(), Spelling::default());
+        let mut speller = Self { tokenizer, asked, fixed: Vec::new(), head, first, shared: usize::MAX, spelling };
+        let uncut = usize::MAX;
+        let whole = PROBES.iter().map(|probe| Ok(speller.one(probe, uncut)?.0)).collect::<Result<Vec<_>>>()?;
+        if let (Some(head), false) = (asked.template.head(asked.instruction, asked.query), asked.parse_special) {
+            let prefix = speller.fixed(asked.template.prefix())?;
+            speller.head = Some([&speller.fixed[prefix].1[..], &tokenizer.encode_plain(&head, uncut)?].concat());
+            for (probe, whole) in PROBES.iter().zip(&whole) {
+                if speller.one(probe, uncut)?.0 != *whole {
+                    speller.head = None;
+                    break;
+                }
+            }
         }
-        let Asked { max_length, .. } = speller.asked;
-        let Spelling { shared, suffix, .. } = speller.spelling;
-        if shared >= max_length.saturating_sub(suffix) {
+        let (shared, suffix, max_length) = (speller.shared, speller.spelling.suffix, asked.max_length);
+        if shared + suffix >= max_length {
             let what = format!(
-                "the instruction and the query take {shared} tokens with the prompt's fixed part, the maximum length of {max_length} leaves no room for a document"
+                "the instruction and the query take {} tokens with the prompt's fixed parts, the maximum length of {max_length} leaves no room for a document",
+                shared + suffix
             );
             return Err(Error::new(ErrorKind::TooLong, what)
                 .at("query")
@@ -75,41 +88,63 @@ impl<'a> Speller<'a> {
 
     /// Spells the next document's prompt.
     pub(crate) fn push(&mut self, document: &str) -> Result<()> {
-        let prompt = self.one(document)?;
-        if prompt.ids.is_empty() {
+        let (mut ids, truncated) = self.one(document, self.asked.max_length)?;
+        if ids.is_empty() {
             return Err(Error::bad_input("a prompt of no tokens")
                 .hint("the raw template needs texts that hold the prompt's parts"));
         }
-        self.spelling.prompts.push(prompt);
+        let own = ids.split_off(self.head.as_ref().map_or(0, Vec::len));
+        self.spelling.prompts.push(Prompt { own, truncated });
         Ok(())
     }
 
     /// All prompts; each keeps at least one id of its own.
     pub(crate) fn finish(mut self) -> Spelling {
-        let shortest = self.spelling.prompts.iter().map(|p| p.ids.len()).min();
-        self.spelling.shared = self.spelling.shared.min(shortest.unwrap_or(usize::MAX).saturating_sub(1));
+        let head = self.head.as_ref().map_or(0, Vec::len);
+        let shortest = self.spelling.prompts.iter().map(|p| head + p.own.len()).min();
+        let shared = self.shared.min(shortest.unwrap_or(usize::MAX) - 1);
+        if shared >= head {
+            for prompt in &mut self.spelling.prompts {
+                prompt.own.drain(..shared - head);
+            }
+        } else {
+            for prompt in &mut self.spelling.prompts {
+                prompt.own.splice(..0, self.first[shared..head].iter().copied());
+            }
+        }
+        self.first.truncate(shared);
+        self.spelling.shared = self.first;
         self.spelling
     }
 
-    fn one(&mut self, document: &str) -> Result<Prompt> {
-        let Asked { template, instruction, query, max_length, parse_special } = self.asked;
-        let text = template.build(instruction, query, document);
-        let (prefix, suffix) = (self.fixed(text.prefix)?, self.fixed(text.suffix)?);
-        let (prefix, suffix) = (&self.fixed[prefix].1, &self.fixed[suffix].1);
-        let room = max_length.saturating_sub(prefix.len() + suffix.len());
-        let mut body = match parse_special {
-            true => self.tokenizer.encode_parsed(&text.body)?,
-            false => self.tokenizer.encode_plain(&text.body, room)?,
+    /// The ids of a prompt of at most `max_length`, and whether that cut the document.
+    fn one(&mut self, document: &str, max_length: usize) -> Result<(Vec<u32>, bool)> {
+        let Asked { template, instruction, query, parse_special, .. } = self.asked;
+        let (mut ids, body, suffix) = match &self.head {
+            Some(head) => (head.clone(), template.tail(document), template.suffix()),
+            None => {
+                let text = template.build(instruction, query, document);
+                let prefix = self.fixed(text.prefix)?;
+                self.spelling.prefix = self.fixed[prefix].1.len();
+                (self.fixed[prefix].1.clone(), text.body, text.suffix)
+            }
+        };
+        let suffix = self.fixed(suffix)?;
+        let suffix = &self.fixed[suffix].1;
+        self.spelling.suffix = suffix.len();
+        let room = max_length.saturating_sub(ids.len() + suffix.len());
+        let body = match parse_special {
+            true => self.tokenizer.encode_parsed(&body)?,
+            false => self.tokenizer.encode_plain(&body, room)?,
         };
         let truncated = body.len() > room;
-        body.truncate(room);
-        let ids = [prefix, &body[..], suffix].concat();
-        (self.spelling.prefix, self.spelling.suffix) = (prefix.len(), suffix.len());
-        if self.spelling.shared == usize::MAX {
-            (self.first, self.spelling.shared) = (ids.clone(), ids.len());
+        ids.extend(body.iter().take(room));
+        ids.extend_from_slice(suffix);
+        if self.shared == usize::MAX {
+            (self.first, self.shared) = (ids.clone(), ids.len());
         }
-        self.spelling.shared = self.spelling.shared.min(common(&self.first, &ids));
-        Ok(Prompt { ids, truncated })
+        self.shared = self.shared.min(common(&self.first, &ids));
+        Ok((ids, truncated))
     }
 
     /// Where the ids of a fixed text are.

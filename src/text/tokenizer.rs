@@ -14,26 +14,8 @@ use tokenizers::{
     },
 };
 
+use super::arrays::{CONTROL, GgufTokens, QWEN2_SPLIT, USER_DEFINED};
 use crate::error::{Error, ErrorKind, Result};
-
-/// The pre-tokeniser of Qwen2 and Qwen3, which a GGUF names `qwen2` and `tokenizer.json` spells out.
-const QWEN2_SPLIT: &str =
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-
-/// GGUF token types: tokens of the last two kinds are recognised in text before BPE runs.
-const CONTROL: i32 = 3;
-const USER_DEFINED: i32 = 4;
-
-/// The tokeniser's arrays as a GGUF file holds them.
-#[derive(Clone, Debug, Default)]
-pub struct GgufTokens {
-    /// Token texts in byte-level spelling, by id; padded to the embedding's rows in some files.
-    pub tokens: Vec<String>,
-    /// One type a token.
-    pub types: Vec<i32>,
-    /// Merges, two tokens with a space between, by rank.
-    pub merges: Vec<String>,
-}
 
 /// Turns text into token ids.
 pub struct Tokenizer {
@@ -54,11 +36,7 @@ impl Tokenizer {
     /// # Errors
     /// `bad-model` if it is damaged or no tokeniser of the Qwen family.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(json).map_err(refuse)?;
-        inner.with_truncation(None).map_err(refuse)?;
-        inner.with_padding(None);
-        let highest = inner.get_vocab(true).into_values().max().unwrap_or(0);
-        Self::checked(inner, highest)
+        Self::from_gguf(&GgufTokens::from_json(json)?)
     }
 
     /// From the arrays of a GGUF file.

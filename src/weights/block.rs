@@ -139,7 +139,7 @@ impl DType {
                 }
             }
             _ => {
-                // candle reads blocks in place and wants them at even addresses.
+                // candle reads blocks in place and wants them aligned.
                 let bytes = if bytes.as_ptr().addr().is_multiple_of(4) {
                     Cow::Borrowed(bytes)
                 } else {

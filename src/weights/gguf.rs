@@ -13,7 +13,9 @@ use crate::error::{Error, Place, Result};
 /// The first read; doubled until the header fits.
 const FIRST_READ: u64 = 64 << 10;
 /// No header of a model we can run is longer: 151,936 tokens with merges take about 8 MB.
-const LONGEST_HEADER: u64 = 256 << 20;
+const LONGEST_HEADER: u64 = 64 << 20;
+/// Lists within lists.
+const MAX_NESTING: usize = 4;
 const MAX_NAME: usize = 64;
 const MAX_DIMENSIONS: u32 = 4;
 const DEFAULT_ALIGNMENT: u64 = 32;
@@ -25,10 +27,17 @@ pub(crate) enum Value {
     Float(f64),
     Bool(bool),
     Text(String),
-    Ints(Vec<i128>),
-    Floats(Vec<f64>),
+    /// The list of [`INTS`].
+    Ints(Vec<i32>),
+    /// A list of [`TEXTS`].
     Texts(Vec<String>),
+    /// A list that nobody needs: how many elements it has.
+    Skipped(usize),
 }
+
+/// Lists that are kept; all others are walked over.
+const TEXTS: [&str; 3] = ["tokenizer.ggml.tokens", "tokenizer.ggml.merges", "qwen3.classifier.output_labels"];
+const INTS: [&str; 1] = ["tokenizer.ggml.token_type"];
 
 impl Value {
     /// For people to read: lists as their length and first elements.
@@ -40,12 +49,13 @@ impl Value {
         }
         match self {
             Self::Int(n) => n.to_string(),
-            Self::Float(x) => x.to_string(),
+            // Most are stored as f32: its shortest spelling.
+            Self::Float(x) => (*x as f32).to_string(),
             Self::Bool(b) => b.to_string(),
             Self::Text(text) => text.clone(),
             Self::Ints(items) => list(items),
-            Self::Floats(items) => list(items),
             Self::Texts(items) => list(items),
+            Self::Skipped(n) => format!("{n} elements"),
         }
     }
 }
@@ -180,30 +190,44 @@ impl<'a> Cursor<'a> {
             6 | 12 => Value::Float(self.float(kind)?),
             7 => Value::Bool(self.boolean()?),
             8 => Value::Text(self.text(key)?),
-            9 => {
-                let kind = self.u32()?;
-                let each = match kind {
-                    0 | 1 | 7 => 1,
-                    2 | 3 => 2,
-                    4..=6 => 4,
-                    8 | 10..=12 => 8,
-                    _ => return bad(format!("{key} is an array of unknown type {kind}")),
-                };
-                let n = self.count(&format!("elements of {key}"), each)?;
-                match kind {
-                    6 | 12 => Value::Floats(self.many(n, |c| c.float(kind))?),
-                    7 => Value::Ints(self.many(n, |c| c.boolean().map(i128::from))?),
-                    8 => Value::Texts(self.many(n, |c| c.text(key))?),
-                    _ => Value::Ints(self.many(n, |c| c.int(kind))?),
-                }
-            }
+            9 => self.list(key, 0)?,
             _ => return bad(format!("{key} has unknown type {kind}")),
         })
     }
 
+    /// A list: kept where it is needed, else walked over.
+    fn list(&mut self, key: &str, depth: usize) -> Parsed<Value> {
+        let kind = self.u32()?;
+        // Bytes of one element, or the fewest that it can have.
+        let each = match kind {
+            0 | 1 | 7 => 1,
+            2 | 3 => 2,
+            4..=6 => 4,
+            8 | 10..=12 => 8,
+            9 if depth < MAX_NESTING => 12,
+            _ => return bad(format!("{key} is an array of unknown type {kind}")),
+        };
+        let n = self.count(&format!("elements of {key}"), each)?;
+        match kind {
+            8 if TEXTS.contains(&key) => return Ok(Value::Texts(self.many(n, |c| c.text(key))?)),
+            0..=5 | 10 | 11 if INTS.contains(&key) => {
+                return Ok(Value::Ints(self.many(n, |c| c.int(kind).map(|i| i32::try_from(i).unwrap_or(-1)))?));
+            }
+            8 => (0..n).try_for_each(|_| {
+                let bytes = self.count(&format!("bytes of {key}"), 1)?;
+                self.take(bytes).map(|_| ())
+            })?,
+            9 => (0..n).try_for_each(|_| self.list(key, depth.saturating_add(1)).map(|_| ()))?,
+            _ => {
+                self.take(usize::try_from(each).unwrap_or(8).saturating_mul(n))?;
+            }
+        }
+        Ok(Value::Skipped(n))
+    }
+
     /// `n` elements; grows with what is really there, not with what is promised.
     fn many<T>(&mut self, n: usize, one: impl Fn(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
-        let mut out = Vec::with_capacity(n.min(self.prefix.len().saturating_sub(self.at)));
+        let mut out = Vec::new();
         for _ in 0..n {
             out.push(one(self)?);
         }

@@ -1,5 +1,7 @@
 //! A model's files, opened: what is in them, and the ways to its tokeniser, its layers and its head.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::{DType, Index, Layer, Matrix, index::Naming, open, source::SourceFile};
@@ -82,10 +84,7 @@ impl ModelFile {
     /// # Errors
     /// `bad-model` if it is missing, damaged or of another kind.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        let tokenizer = match &self.tokenizer {
-            TokenizerFile::Json(json) => Tokenizer::from_json(json).at(|| "tokenizer.json".into())?,
-            TokenizerFile::Gguf(tokens) => Tokenizer::from_gguf(tokens)?,
-        };
+        let tokenizer = Tokenizer::from_gguf(&*self.tokens()?)?;
         let highest = tokenizer.highest_id();
         if highest as usize >= self.config.vocabulary {
             return Err(Error::bad_model(format!(
@@ -97,18 +96,16 @@ impl ModelFile {
         Ok(tokenizer)
     }
 
-    /// The tokeniser's file, to be carried over into another one.
-    pub(crate) fn tokenizer_json(&self) -> Option<&[u8]> {
-        match &self.tokenizer {
-            TokenizerFile::Json(json) => Some(json),
-            TokenizerFile::Gguf(_) => None,
-        }
+    /// True where the tokeniser is a file of its own.
+    pub(crate) fn has_tokenizer_json(&self) -> bool {
+        matches!(self.tokenizer, TokenizerFile::Json(_))
     }
 
-    pub(crate) fn gguf_tokens(&self) -> Option<&GgufTokens> {
+    /// The tokeniser's arrays, from whichever file has them.
+    pub(crate) fn tokens(&self) -> Result<Cow<'_, GgufTokens>> {
         match &self.tokenizer {
-            TokenizerFile::Json(_) => None,
-            TokenizerFile::Gguf(tokens) => Some(tokens),
+            TokenizerFile::Json(json) => GgufTokens::from_json(json).at(|| "tokenizer.json".into()).map(Cow::Owned),
+            TokenizerFile::Gguf(tokens) => Ok(Cow::Borrowed(tokens)),
         }
     }
 

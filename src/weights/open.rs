@@ -90,6 +90,10 @@ pub(super) async fn gguf(file: SourceFile, json: Option<Bytes>) -> Result<ModelF
             .at(place)
             .hint("use a GGUF of a Qwen3-Reranker model"));
     }
+    let mut warnings = Vec::new();
+    if json.is_none() && !pairs.contains_key("tokenizer.ggml.pre") {
+        warnings.push("tokenizer.ggml.pre is missing; the pre-tokeniser is taken to be qwen2".to_owned());
+    }
     let vocabulary = header
         .tensors
         .get(&Role::Embedding.gguf())
@@ -117,7 +121,7 @@ pub(super) async fn gguf(file: SourceFile, json: Option<Bytes>) -> Result<ModelF
         index: Index::new(vec![file], header.tensors)?,
         head,
         tied,
-        warnings: Vec::new(),
+        warnings,
         metadata,
         naming: Naming::Gguf,
         tokenizer,
@@ -178,12 +182,21 @@ fn gguf_config(pairs: &Pairs, vocabulary: usize) -> Result<Config> {
     if let Some(kind) = text(pairs.get("qwen3.rope.scaling.type")).filter(|k| k != "none") {
         return Err(Error::bad_model(format!("rope scaling {kind:?} is not supported")));
     }
+    if let Some(Value::Int(parts @ 2..)) = pairs.get("split.count") {
+        return Err(Error::bad_model(format!("one of {parts} parts of a split model"))
+            .hint("join the parts with llama.cpp's gguf-split, or take a file that is whole"));
+    }
     let heads = need("attention.head_count")?;
     let hidden = need("embedding_length")?;
     let head_dim = match int("attention.key_length")? {
         Some(n) => n,
         None => hidden.checked_div(heads).unwrap_or(0),
     };
+    if let Some(n) = int("rope.dimension_count")?.filter(|&n| n != head_dim) {
+        return Err(Error::bad_model(format!(
+            "rotary positions over {n} of {head_dim} elements of a head are not supported"
+        )));
+    }
     if int("attention.value_length")?.is_some_and(|n| n != head_dim) {
         return Err(Error::bad_model("keys and values of different sizes are not supported"));
     }
@@ -210,7 +223,7 @@ fn gguf_tokens(pairs: &mut Pairs) -> Result<GgufTokens> {
         return Err(Error::bad_model(format!("tokenizer.ggml.model is {kind:?}, expected \"gpt2\"")).hint(hint));
     }
     let pre = text(pairs.get("tokenizer.ggml.pre"));
-    if !matches!(pre.as_deref(), Some("qwen2" | "default") | None) {
+    if !matches!(pre.as_deref(), Some("qwen2") | None) {
         return Err(Error::bad_model(format!("tokenizer.ggml.pre is {pre:?}, expected \"qwen2\"")).hint(hint));
     }
     let mut texts = |key: &str| match pairs.remove(key) {
@@ -219,7 +232,7 @@ fn gguf_tokens(pairs: &mut Pairs) -> Result<GgufTokens> {
     };
     let (tokens, merges) = (texts("tokenizer.ggml.tokens")?, texts("tokenizer.ggml.merges")?);
     let types = match pairs.remove("tokenizer.ggml.token_type") {
-        Some(Value::Ints(types)) if types.len() == tokens.len() => types.into_iter().map(|t| t as i32).collect(),
+        Some(Value::Ints(types)) if types.len() == tokens.len() => types,
         Some(_) => {
             return Err(
                 Error::bad_model("tokenizer.ggml.token_type does not have one number for every token").hint(hint)

@@ -91,11 +91,8 @@ pub async fn quantize(
     mut progress: impl FnMut(usize, usize) -> Result<()>,
 ) -> Result<()> {
     let tokenizer = file.tokenizer()?;
-    let arrays = match (file.gguf_tokens(), file.tokenizer_json()) {
-        (Some(tokens), _) => tokens.clone(),
-        (None, Some(json)) => arrays_of(json, file.config.vocabulary).at(|| "tokenizer.json".into())?,
-        (None, None) => return Err(Error::bad_model("the model has no tokeniser")),
-    };
+    let mut arrays = file.tokens()?.into_owned();
+    arrays.pad(file.config.vocabulary);
     let (no, yes) = tokenizer.answers();
     let classifier = match file.head(no, yes).await? {
         Head::Two { no, yes } => [yes, no].concat(),
@@ -222,54 +219,4 @@ fn metadata<'a>(
     pairs.extend(id("<|im_end|>").map(|n| ("tokenizer.ggml.eos_token_id", n)));
     pairs.extend(id("<|endoftext|>").map(|n| ("tokenizer.ggml.padding_token_id", n)));
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-}
-
-/// A GGUF's arrays from a `tokenizer.json`; ids without a token up to the embedding's rows are padding.
-fn arrays_of(json: &[u8], rows: usize) -> Result<GgufTokens> {
-    #[derive(serde::Deserialize)]
-    struct File {
-        model: Model,
-        #[serde(default)]
-        added_tokens: Vec<Added>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Model {
-        vocab: std::collections::HashMap<String, usize>,
-        merges: Vec<Merge>,
-    }
-    #[derive(serde::Deserialize)]
-    #[serde(untagged)]
-    enum Merge {
-        Joined(String),
-        Pair(String, String),
-    }
-    #[derive(serde::Deserialize)]
-    struct Added {
-        id: usize,
-        content: String,
-        special: bool,
-    }
-    const NORMAL: i32 = 1;
-    const CONTROL: i32 = 3;
-    const USER_DEFINED: i32 = 4;
-    const UNUSED: i32 = 5;
-
-    let file: File = serde_json::from_slice(json)
-        .map_err(|e| Error::bad_model(e.to_string()).hint("expected a byte-level BPE tokeniser"))?;
-    let mut tokens: Vec<String> = (0..rows).map(|i| format!("[PAD{i}]")).collect();
-    let mut types = vec![UNUSED; rows];
-    let normal = file.model.vocab.into_iter().map(|(text, id)| (id, text, NORMAL));
-    let added =
-        file.added_tokens.into_iter().map(|t| (t.id, t.content, if t.special { CONTROL } else { USER_DEFINED }));
-    for (id, text, kind) in normal.chain(added) {
-        let (Some(token), Some(t)) = (tokens.get_mut(id), types.get_mut(id)) else {
-            return Err(Error::bad_model(format!("token id {id} is beyond the {rows} rows of the embedding matrix")));
-        };
-        (*token, *t) = (text, kind);
-    }
-    let merges = file.model.merges.into_iter().map(|m| match m {
-        Merge::Joined(text) => text,
-        Merge::Pair(a, b) => format!("{a} {b}"),
-    });
-    Ok(GgufTokens { tokens, types, merges: merges.collect() })
 }

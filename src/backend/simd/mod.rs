@@ -1,7 +1,7 @@
 //! The CPU kernels.
 //!
 //! **One body, several instruction sets.** `body.rs` holds each kernel once, as plain Rust over fixed-size arrays that the
-//! compiler turns into vector registers; `arch.rs` compiles it for AVX-512, AVX2 with FMA and the baseline (SSE2, NEON, WebAssembly
+//! compiler turns into vector registers; `arch.rs` compiles it for AVX-512, AVX2 with FMA, NEON and the baseline (SSE2, WebAssembly
 //! simd128), and an [`Isa`] value exists only where its instructions do.
 //!
 //! **The matrix product.** Goto and van de Geijn's scheme (2008). Rows of x are packed `MR` at a time into panels `[K][MR]`,
