@@ -97,7 +97,7 @@ impl ModelFile {
     }
 
     /// True where the tokeniser is a file of its own.
-    pub(crate) fn has_tokenizer_json(&self) -> bool {
+    pub fn has_tokenizer_json(&self) -> bool {
         matches!(self.tokenizer, TokenizerFile::Json(_))
     }
 
