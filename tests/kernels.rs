@@ -1,7 +1,7 @@
 //! Every fast kernel against its twin, over its case list, on every instruction set of this machine.
 
 use edge_reranker::{
-    backend::simd::{Isa, Packed, Sequence, Threads, attend, matmul},
+    backend::simd::{Isa, Packed, Sequence, Threads, attend, matmul, tasks},
     kernels::{self, noise, worst},
     weights::{DType, Matrix},
 };
@@ -34,7 +34,7 @@ fn matmul_equals_its_twin() {
             kernels::matmul::twin(p, &x, &w, &mut want);
             let mut packed = Packed::default();
             packed.pack(isa, threads, &x, p.inputs);
-            matmul(isa, threads, &packed, &matrix, 0..p.outputs.div_ceil(32), &mut got, p.add);
+            matmul(isa, threads, &packed, &matrix, 0..tasks(&matrix), &mut got, p.add);
             check("matmul", isa, &p, &got, &want, kernels::matmul::TOLERANCE);
         }
     });
@@ -49,11 +49,9 @@ fn attend_equals_its_twin() {
             let values = [noise(6, p.prefix * width), noise(7, own * width)];
             let mut got: Vec<f32> = noise(8, p.queries * p.heads * p.head_dim).iter().map(|v| v * 3.0).collect();
             let mut want = got.clone();
-            let pieces = |x: &'_ [Vec<f32>; 2]| -> [Vec<f32>; 2] { x.clone() };
-            let (k, v) = (pieces(&keys), pieces(&values));
-            kernels::attend::twin(p, &mut want, [&k[0], &k[1]], [&v[0], &v[1]]);
-            let sequence =
-                Sequence { rows: 0..p.queries, first: p.first, keys: [&k[0], &k[1]], values: [&v[0], &v[1]] };
+            let (k, v) = ([&keys[0][..], &keys[1]], [&values[0][..], &values[1]]);
+            kernels::attend::twin(p, &mut want, k, v);
+            let sequence = Sequence { rows: 0..p.queries, first: p.first, keys: k, values: v };
             attend(isa, threads, &mut got, &[sequence], [p.heads, p.kv_heads, p.head_dim]);
             check("attend", isa, &p, &got, &want, kernels::attend::TOLERANCE);
         }
@@ -108,6 +106,29 @@ fn swiglu_equals_its_twin() {
             isa.swiglu(&mut got, &up);
             check("swiglu", isa, &n, &got, &want, kernels::swiglu::TOLERANCE);
         }
+    });
+}
+
+#[test]
+fn hostile_values_stay_what_they_are() {
+    everywhere(|isa, threads| {
+        let mut zeros = vec![1.0; 20];
+        isa.rms_norm(1e-6, &[0.0; 20], &[3.0; 20], &mut zeros);
+        assert_eq!(zeros, [0.0; 20], "a row of zeros has no length to divide by");
+        let mut one_nan = vec![0.0; 17];
+        isa.rms_norm(1e-6, &[f32::NAN; 17], &[1.0; 17], &mut one_nan);
+        assert!(one_nan.iter().all(|v| v.is_nan()), "a NaN is not hidden");
+        let mut gate = [1e30, -1e30, 0.0, f32::INFINITY, -200.0];
+        isa.swiglu(&mut gate, &[2.0, 2.0, 2.0, 1.0, 1.0]);
+        assert_eq!([gate[0], gate[2], gate[3]], [2e30, 0.0, f32::INFINITY]);
+        assert!(gate[1].abs() < 1e-7 && gate[4].abs() < 1e-7, "{gate:?}");
+        // Scores far apart: the softmax is one key's, and no exponential overflows.
+        let (keys, values) =
+            ([[1e15f32, 0.0], [0.0, 0.0], [-1e15, 0.0]].concat(), [[1.0f32, 2.0], [3.0, 4.0], [5.0, 6.0]].concat());
+        let mut query = vec![1e15, 0.0];
+        let sequence = Sequence { rows: 0..1, first: 2, keys: [&[], &keys], values: [&[], &values] };
+        attend(isa, threads, &mut query, &[sequence], [1, 1, 2]);
+        assert_eq!(query, [1.0, 2.0]);
     });
 }
 

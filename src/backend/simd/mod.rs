@@ -22,8 +22,7 @@ mod threads;
 
 pub use arch::Isa;
 pub use attention::{Sequence, attend};
-pub(crate) use product::tasks;
-pub use product::{Packed, matmul};
+pub use product::{Packed, matmul, tasks};
 pub use threads::Threads;
 
 /// A buffer that several threads write at once, each to its own columns.

@@ -31,7 +31,7 @@ impl Packed {
 }
 
 /// Number of tasks in a product with `w`.
-pub(crate) fn tasks(w: &Matrix) -> usize {
+pub fn tasks(w: &Matrix) -> usize {
     w.rows().div_ceil(TASK_COLUMNS)
 }
 
