@@ -1,0 +1,238 @@
+"""Reading, encoding, sampling and batching of training lists."""
+import gzip
+import json
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from prompt import DEFAULT_INSTRUCTION, PREFIX, SUFFIX, document_part, head_part, query_part
+
+# One instruction per kind of set (train/sets.json names the kind; a set without one uses the default instruction only).
+INSTRUCTIONS = {
+    "qa": "Given a question, retrieve passages that answer the question",
+    "claim": "Given a scientific claim, retrieve documents that support or refute the claim",
+    "function": "Given a description of a function, retrieve the code that implements it",
+    "shell": "Given a description of a task, retrieve the shell command that does it",
+    "software": "Given a description of a software package, retrieve the matching package",
+    "help": "Given a title or question, retrieve the help page about it",
+    "translation": "Given a sentence, retrieve its translation",
+    "paragraph": "Given a sentence of documentation, retrieve the paragraph it belongs to",
+    "command": "Given the name or purpose of a command, retrieve its help page",
+    "definition": "Given a word, retrieve its definition",
+}
+
+
+def load_instructions(data):
+    """All instructions that training uses, the default one first."""
+    kinds = sorted({v for v in set_kinds(data).values() if v})
+    return [DEFAULT_INSTRUCTION] + [INSTRUCTIONS[k] for k in kinds]
+
+
+def set_kinds(data):
+    path = os.path.join(data, "train", "sets.json")
+    if not os.path.exists(path):
+        return {}
+    with open(path, encoding="utf8") as f:
+        sets = json.load(f)
+    first = lambda v: (v.get("instruction") or "").split(" ")[0]
+    return {name: first(v) if first(v) in INSTRUCTIONS else None for name, v in sets.items()}
+
+
+def read(path):
+    with gzip.open(path, "rt", encoding="utf8") as f:
+        return [json.loads(line) for line in f]
+
+
+class Ragged:
+    """Many short integer sequences in one flat array."""
+
+    def __init__(self, flat, start):
+        self.flat, self.start = flat, start
+
+    @classmethod
+    def of(cls, seqs):
+        start = np.zeros(len(seqs) + 1, np.int64)
+        np.cumsum([len(s) for s in seqs], out=start[1:])
+        flat = np.empty(start[-1], np.int32)
+        for i, s in enumerate(seqs):
+            flat[start[i] : start[i + 1]] = s
+        return cls(flat, start)
+
+    def __len__(self):
+        return len(self.start) - 1
+
+    def __getitem__(self, i):
+        return self.flat[self.start[i] : self.start[i + 1]]
+
+
+def encode_all(tok, texts, limit, chunk=4096):
+    out = []
+    for i in range(0, len(texts), chunk):
+        out += [e.ids[:limit] for e in tok.encode_batch_fast(texts[i : i + chunk], add_special_tokens=False)]
+    return out
+
+
+class TrainSet:
+    def __init__(self, name, queries, passages, lists):
+        self.name, self.queries, self.passages, self.lists = name, queries, passages, lists
+
+
+def load_train(data, tok, cache, max_query=96, max_passage=640):
+    """Encode every training set once; keep the result in `cache`."""
+    os.makedirs(cache, exist_ok=True)
+    folder = os.path.join(data, "train")
+    sets = []
+    for file in sorted(os.listdir(folder)):
+        if not file.endswith(".passages.jsonl.gz"):
+            continue
+        name = file[: -len(".passages.jsonl.gz")]
+        path = os.path.join(cache, name + ".npz")
+        if not os.path.exists(path):
+            passages = [x["text"] for x in read(os.path.join(folder, file))]
+            rows = read(os.path.join(folder, name + ".jsonl.gz"))
+            # The query part keeps its end ("\n<Document>:"), so an over-long query is cut as text first.
+            q = Ragged.of(encode_all(tok, [query_part(r["query"][: 4 * max_query]) for r in rows], 8 * max_query))
+            p = Ragged.of(encode_all(tok, [document_part(t) for t in passages], max_passage))
+            lists = Ragged.of([[r["positive"]] + r["negatives"] for r in rows])
+            np.savez(path + ".tmp.npz", qf=q.flat, qs=q.start, pf=p.flat, ps=p.start, lf=lists.flat, ls=lists.start)
+            os.replace(path + ".tmp.npz", path)
+        z = np.load(path)
+        sets.append(TrainSet(name, Ragged(z["qf"], z["qs"]), Ragged(z["pf"], z["ps"]), Ragged(z["lf"], z["ls"])))
+    return sets
+
+
+HELD = 7
+
+
+def held_out(n):
+    """Rows that the context-free vectors are not trained on. The network trains on these: on the others the vectors know every
+    answer by heart, and it would learn to trust them blindly."""
+    return np.arange(0, n, HELD)
+
+
+def idf(sets, vocab):
+    df, n = np.zeros(vocab), 0
+    for s in sets:
+        for i in range(0, len(s.passages), 7):
+            df[np.unique(s.passages[i])] += 1
+            n += 1
+    return np.log((n + 1) / (df + 1)).astype(np.float32)
+
+
+@dataclass
+class Batch:
+    head: np.ndarray  # [P] PREFIX + instruction, shared by the whole batch
+    query: np.ndarray  # [B, Lq] right-padded
+    query_len: np.ndarray  # [B]
+    doc: np.ndarray  # [B * C, Ld] right-padded, SUFFIX included
+    doc_len: np.ndarray  # [B * C]
+    candidates: int  # C; the first candidate of each list is the positive
+
+
+class Batcher:
+    """Endless stream of batches.
+
+    A batch has one instruction, so PREFIX and instruction are computed once for all of it; a query is computed once for all of
+    its candidates. Documents longer than the batch's limit are cut to the window that shares the most (idf-weighted) tokens
+    with the query, by the same rule for positives and negatives, so that an answer is rarely cut off.
+    """
+
+    def __init__(self, data, sets, tok, seed, candidates=5, tokens=9000, limit=112, long_limit=320, long_share=0.15,
+                 own_share=0.2, power=0.5, random_share=0.0, weights=None, held=False):
+        self.rng, self.held = np.random.default_rng(seed), held
+        self.sets, self.candidates, self.tokens = sets, candidates, tokens
+        self.limit, self.long_limit, self.long_share = limit, long_limit, long_share
+        self.random_share, self.own_share = random_share, own_share
+        w = np.array([len(s.lists) ** power * (weights or {}).get(s.name, 1.0) for s in sets])
+        self.weight = w / w.sum()
+        enc = lambda t: np.array(tok.encode(t, add_special_tokens=False).ids, np.int32)
+        self.suffix = enc(SUFFIX)
+        kinds = set_kinds(data)
+        self.heads = {k: np.concatenate([enc(PREFIX), enc(head_part(INSTRUCTIONS[k] if k else DEFAULT_INSTRUCTION))])
+                      for k in {None, *kinds.values()}}
+        self.kind = [kinds.get(s.name) for s in sets]
+        self.idf = idf(sets, tok.get_vocab_size())
+        self.scratch = np.zeros_like(self.idf)
+        self.order = [np.empty(0, np.int64) for _ in sets]
+
+    def next_query(self, k):
+        """Queries of a set come in random order without repetition within an epoch of that set."""
+        if not len(self.order[k]):
+            n = len(self.sets[k].lists)
+            self.order[k] = self.rng.permutation(held_out(n) if self.held else n)
+        i, self.order[k] = self.order[k][-1], self.order[k][:-1]
+        return i
+
+    def window(self, doc, limit):
+        over = len(doc) - limit
+        if over <= 0:
+            return doc
+        c = np.concatenate([[0], np.cumsum(self.scratch[doc])])
+        starts = np.arange(0, over + 1, 8)
+        gain = c[starts + limit] - c[starts]
+        best = np.flatnonzero(gain >= gain.max() - 1e-6)
+        s = starts[best[0] if self.rng.random() < 0.5 else self.rng.choice(best)]
+        return doc[s : s + limit]
+
+    def pool(self, lists=1536):
+        rng = self.rng
+        long = rng.random() < self.long_share
+        limit = self.long_limit if long else self.limit
+        budget = self.tokens
+        rows = {}
+        for k in rng.choice(len(self.sets), lists // (4 if long else 1), p=self.weight):
+            s = self.sets[k]
+            i = self.next_query(k)
+            q, l = s.queries[i], s.lists[i]
+            neg = l[1:]
+            keep = [l[0]] + list(neg[:3])
+            rest = list(neg[3:])
+            while len(keep) < self.candidates:
+                if rest and rng.random() >= self.random_share:
+                    keep.append(rest.pop(rng.integers(len(rest))))
+                else:
+                    j = int(rng.integers(len(s.passages)))
+                    if j not in l:
+                        keep.append(j)
+            self.scratch[q] = self.idf[q]
+            docs = [self.window(s.passages[j], limit) for j in keep]
+            self.scratch[q] = 0
+            kind = self.kind[k] if rng.random() < self.own_share else None
+            rows.setdefault(kind, []).append((q, docs, max(map(len, docs))))
+        batches = []
+        for kind, r in rows.items():
+            r.sort(key=lambda x: x[2] + 0.2 * len(x[0]) * self.candidates / 5)
+            i = 0
+            while i < len(r):
+                n = 1
+                while i + n < len(r) and (n + 1) * (self.candidates * (r[i + n][2] + len(self.suffix)) + len(r[i + n][0])) <= budget:
+                    n += 1
+                batches.append(self.pack(kind, r[i : i + n]))
+                i += n
+        rng.shuffle(batches)
+        return batches
+
+    def pack(self, kind, rows):
+        queries = [q for q, _, _ in rows]
+        docs = [np.concatenate([d, self.suffix]) for _, ds, _ in rows for d in ds]
+        q, ql = pad(queries)
+        d, dl = pad(docs)
+        return Batch(self.heads[kind], q, ql, d, dl, self.candidates)
+
+    def __iter__(self):
+        while True:
+            yield from self.pool()
+
+
+def pad(seqs):
+    n = np.array([len(s) for s in seqs], np.int64)
+    out = np.zeros((len(seqs), n.max()), np.int64)
+    for i, s in enumerate(seqs):
+        out[i, : len(s)] = s
+    return out, n
+
+
+def load_lists(path):
+    """Development lists: {"query_id", "query", "candidates": [{"doc_id", "text", "label", "bm25_rank"}]} a line."""
+    return read(path)

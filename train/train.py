@@ -1,0 +1,174 @@
+"""Train a small reranker on CPU for a given wall-clock time."""
+import argparse
+import copy
+import json
+import os
+import threading
+import queue as queues
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are costly on a machine that does other work too
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+
+import data as D
+from evaluate import Lists
+from model import CONFIG, Reranker, compile_parts, export, structured_init
+
+
+def loss_of(s, candidates, bce):
+    """Listwise cross-entropy (the first candidate is the positive) and a balanced pointwise part that centres the sigmoid."""
+    s = s.view(-1, candidates)
+    ce = -F.log_softmax(s, -1)[:, 0].mean()
+    point = 0.5 * (F.softplus(-s[:, 0]).mean() + F.softplus(s[:, 1:]).mean())
+    return ce + bce * point, ce, (s[:, :1] > s[:, 1:]).all(1).float().mean()
+
+
+def background(it, depth=4):
+    q = queues.Queue(depth)
+
+    def work():
+        for x in it:
+            q.put(x)
+
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        yield q.get()
+
+
+def save(path, **state):
+    torch.save(state, path + ".tmp")
+    os.replace(path + ".tmp", path)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("--data", required=True, help="data folder (train/ and dev/)")
+    p.add_argument("--tokenizer", required=True, help="tokenizer.json made by tokenizer.py")
+    p.add_argument("--embeddings", help=".npz made by embed.py; without it the initialisation is random")
+    p.add_argument("--work", required=True, help="folder for the encoded data, checkpoints and log")
+    p.add_argument("--export", help="folder for the best exported model (default: WORK/export)")
+    p.add_argument("--minutes", type=float, required=True, help="wall-clock cap, evaluations included")
+    p.add_argument("--resume", action="store_true", help="go on from WORK/last.pt; its spent time counts towards the cap")
+    p.add_argument("--layers", type=int, default=4)
+    p.add_argument("--intermediate", type=int, default=512)
+    p.add_argument("--lr", type=float, default=1.2e-4)
+    p.add_argument("--embed-lr", type=float, default=1e-4)
+    p.add_argument("--weight-decay", type=float, default=0.01)
+    p.add_argument("--clip", type=float, default=20.0, help="greatest norm of the gradient")
+    p.add_argument("--warmup", type=int, default=50, help="steps")
+    p.add_argument("--decay", type=float, default=0.6, help="last part of the time, over which the rate falls to zero")
+    p.add_argument("--ema", type=float, default=0.99)
+    p.add_argument("--bce", type=float, default=0.3, help="weight of the pointwise part")
+    p.add_argument("--candidates", type=int, default=5)
+    p.add_argument("--tokens", type=int, default=9000, help="tokens a batch")
+    p.add_argument("--limit", type=int, default=112, help="longest document in most batches (tokens)")
+    p.add_argument("--long-limit", type=int, default=320)
+    p.add_argument("--long-share", type=float, default=0.15)
+    p.add_argument("--own-share", type=float, default=0.2, help="share of lists with the set's own instruction")
+    p.add_argument("--power", type=float, default=0.5, help="a set is drawn in proportion to its size to this power")
+    p.add_argument("--all-lists", action="store_true", help="train on the lists that embed.py has seen, too")
+    p.add_argument("--eval-minutes", type=float, default=12)
+    p.add_argument("--eval-limit", type=int, help="queries a set in evaluations on the way")
+    p.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
+    p.add_argument("--compile", action="store_true", help="fuse element-wise parts (needs a C++ compiler)")
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--seed", type=int, default=1)
+    a = p.parse_args()
+
+    torch.set_num_threads(a.threads)
+    if a.compile:
+        compile_parts()
+    torch.manual_seed(a.seed)
+    os.makedirs(a.work, exist_ok=True)
+    out = a.export or os.path.join(a.work, "export")
+    last = os.path.join(a.work, "last.pt")
+    tok = Tokenizer.from_file(a.tokenizer)
+    c = {**CONFIG, "vocab_size": tok.get_vocab_size(), "num_hidden_layers": a.layers, "intermediate_size": a.intermediate}
+    dtype = torch.bfloat16 if a.precision == "bf16" else torch.float32
+    model = Reranker(c, tok.token_to_id("yes"), tok.token_to_id("no"), dtype)
+    if a.embeddings:
+        structured_init(model, tok, a.embeddings, a.seed)
+    ema = copy.deepcopy(model).requires_grad_(False)
+    matrices = [w for n, w in model.named_parameters() if w.ndim == 2 and n != "embed"]
+    vectors = [w for w in model.parameters() if w.ndim == 1]
+    opt = torch.optim.AdamW(
+        [{"params": matrices, "peak": a.lr, "weight_decay": a.weight_decay},
+         {"params": [model.embed], "peak": a.embed_lr, "weight_decay": 0.0},
+         {"params": vectors, "peak": a.lr, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.98), fused=True)
+    step, tokens, lists_seen, before, best = 0, 0, 0, 0.0, 0.0
+    if a.resume and os.path.exists(last):
+        s = torch.load(last)
+        model.load_state_dict(s["model"]), ema.load_state_dict(s["ema"]), opt.load_state_dict(s["opt"])
+        step, tokens, lists_seen, before, best = (s[k] for k in ("step", "tokens", "lists", "minutes", "best"))
+    start = time.time()
+    spent = lambda: before + (time.time() - start) / 60
+    log = open(os.path.join(a.work, "log.jsonl"), "a")
+
+    def note(**kw):
+        print(" ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in kw.items()), flush=True)
+        print(json.dumps(kw), file=log, flush=True)
+
+    def checkpoint():
+        save(last, model=model.state_dict(), ema=ema.state_dict(), opt=opt.state_dict(), step=step, tokens=tokens,
+             lists=lists_seen, minutes=spent(), best=best)
+
+    dev = Lists(a.data, tok, a.eval_limit)
+
+    def evaluate():
+        nonlocal best
+        t = dev.table(dev.scores(ema))
+        note(eval=t["MEAN"], step=step, minutes=round(spent(), 2), tokens=tokens, sets={k: round(v, 4) for k, v in t.items()})
+        if t["MEAN"] > best:
+            best = t["MEAN"]
+            export(ema, tok, out)
+            note(exported=out, ndcg=best)
+        checkpoint()
+
+    sets = D.load_train(a.data, tok, os.path.join(a.work, "cache"))
+    batches = background(iter(D.Batcher(
+        a.data, sets, tok, a.seed + step, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, a.own_share, a.power,
+        held=bool(a.embeddings) and not a.all_lists)))
+    note(parameters=sum(w.numel() for w in model.parameters()), config=c)
+    next_eval = spent() + a.eval_minutes
+    next_save = spent() + 4
+    shown, acc = time.time(), []
+    while spent() < a.minutes - 0.7:  # leaves time for the last evaluation
+        b = next(batches)
+        left = 1 - spent() / a.minutes
+        rate = min(1, (step + 1) / a.warmup, max(0.01, left / a.decay))
+        for g in opt.param_groups:
+            g["lr"] = g["peak"] * rate
+        s = model(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
+        loss, ce, acc1 = loss_of(s, b.candidates, a.bce)
+        opt.zero_grad()
+        (loss * len(b.query) / 16).backward()  # every list counts alike: batches of short documents hold more of them
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), a.clip)
+        opt.step()
+        decay = min(a.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
+        step += 1
+        tokens += int(b.doc_len.sum() + b.query_len.sum() + len(b.head))
+        lists_seen += len(b.query)
+        acc.append((ce.item(), acc1.item(), norm.item()))
+        if step % 50 == 0:
+            m = np.mean(acc, 0)
+            note(step=step, minutes=round(spent(), 2), ce=float(m[0]), top1=float(m[1]), norm=float(m[2]),
+                 rate=float(rate), step_s=round((time.time() - shown) / len(acc), 3), lists=lists_seen, tokens=tokens)
+            shown, acc = time.time(), []
+        if spent() > next_save:
+            checkpoint()
+            next_save = spent() + 4
+        if spent() > next_eval and left > 0.04:
+            evaluate()
+            next_eval = spent() + a.eval_minutes
+    evaluate()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
