@@ -8,8 +8,10 @@ TOOLS=$ROOT/target/tools
 DIST=$ROOT/pkg/dist
 SITE=$ROOT/target/site
 NPM=$ROOT/tests/web/node_modules
-WASM=$ROOT/target/wasm32-unknown-unknown/wasm/edge_reranker.wasm
-WASM_BUILD=(--lib --target wasm32-unknown-unknown --no-default-features --features web)
+WASM_TARGET=wasm32-unknown-unknown
+NEON_TARGET=aarch64-unknown-linux-gnu
+WASM=$ROOT/target/$WASM_TARGET/wasm/edge_reranker.wasm
+WASM_BUILD=(--lib --target "$WASM_TARGET" --no-default-features --features web)
 export CARGO_TARGET_DIR=$ROOT/target
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS='-C target-feature=+simd128'
 # What the token tests compare with, and where the golden files' maker finds it.
@@ -49,10 +51,10 @@ need_npm_modules() {
   fi
 }
 
-need_wasm_target() {
-  rustup target list --installed | grep -qx wasm32-unknown-unknown && return
-  say 'Adding the WebAssembly target to Rust'
-  rustup target add wasm32-unknown-unknown
+need_target() {
+  rustup target list --installed | grep -qx "$1" && return
+  say "Adding the target $1 to Rust"
+  rustup target add "$1"
 }
 
 # The tool must be of exactly the version of the library in Cargo.lock.
@@ -100,7 +102,7 @@ build_native() {
 build_package() {
   need_rust
   need_npm_modules
-  need_wasm_target
+  need_target "$WASM_TARGET"
   need_wasm_bindgen
   say 'Building the WebAssembly module'
   cargo build --profile wasm "${WASM_BUILD[@]}"
@@ -117,7 +119,14 @@ build_package() {
     mv "$raw/optimised.wasm" "$DIST/edge_reranker_bg.wasm"
   fi
   install -C -m 644 models/mini.gguf "$DIST/mini.gguf"
-  install -C -m 644 README.md LICENSE pkg/
+  install -C -m 644 LICENSE pkg/
+  package_readme README.md >pkg/README.md
+}
+
+# The README as npm shows it: without the sections about this repository, and without links into it.
+package_readme() {
+  awk '/^## / { cut = /^## (Two commands|In a shell|What is not there yet)$/ } !cut' "$1" |
+    sed -E -e 's/\]\((https?:)/]@(\1/g' -e 's/\[([^][]*)\]\([^)]*\)/\1/g' -e 's/\]@\(/](/g'
 }
 
 # The page with all it needs, ready for any static host.
@@ -136,11 +145,10 @@ build() {
 }
 
 demo() {
-  local once=
-  if [[ ${1:-} == --once ]]; then
-    once=1
-    shift
-  fi
+  local once= arg rest=()
+  for arg; do
+    if [[ $arg == --once ]]; then once=1; else rest+=("$arg"); fi
+  done
   build_native
   say 'Ranking a sample with the built-in model'
   local query='How does a refrigerator make things cold?'
@@ -150,7 +158,7 @@ demo() {
   build_package
   build_site
   say 'The page'
-  exec node tests/web/serve.mjs "$SITE" "$@"
+  exec node tests/web/serve.mjs "$SITE" ${rest[@]+"${rest[@]}"}
 }
 
 run_tests() {
@@ -169,7 +177,8 @@ lint() {
 
 check() {
   need_rust
-  need_wasm_target
+  need_target "$WASM_TARGET"
+  need_target "$NEON_TARGET"
   say 'Format'
   cargo fmt --check
   lint --all-targets
@@ -177,6 +186,7 @@ check() {
   lint --all-targets --no-default-features --features cli
   lint --all-targets --no-default-features --features threads
   lint "${WASM_BUILD[@]}"
+  lint --lib --target "$NEON_TARGET" --no-default-features
   say 'Documentation'
   RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
   run_tests

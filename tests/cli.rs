@@ -276,6 +276,30 @@ fn documents_come_from_files_of_every_kind_and_from_standard_input() {
     let blank = run(&["rank", &model, QUERY, "--documents", &files[0]]);
     assert!(String::from_utf8_lossy(&blank.stderr).contains("1 blank line skipped"));
     assert!(run(&["rank", &model, QUERY, "--quiet", "--documents", &files[0]]).stderr.is_empty());
+    let blank = run(&["rank", &model, QUERY, "--documents", &folder.write("blank.csv", "text\n\na\n\nb\n")]);
+    assert!(String::from_utf8_lossy(&blank.stderr).contains("blank.csv: 2 blank lines skipped"), "{blank:?}");
+}
+
+#[test]
+fn what_was_cut_and_what_was_shared_is_said() {
+    let (model, long) = (tiny(), "the lazy dog ".repeat(100));
+    let note = "note: 1 of 2 documents was cut to 256 tokens; its end was not read\n";
+    for format in ["table", "json", "jsonl", "csv"] {
+        let arguments = ["rank", &model, QUERY, "--max-length=256", "--format", format, "short", &long];
+        let output = run(&arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(note), "{format}: {said}");
+        let marks = stdout(&output).matches(if format == "table" { "[cut]" } else { "true" }).count();
+        assert_eq!(marks, if format == "json" { 2 } else { 1 }, "{output:?}");
+        assert!(run(&[&arguments[..], &["--quiet"]].concat()).stderr.is_empty());
+    }
+    let whole = run(&["rank", &model, QUERY, "--max-length=256", "--return-documents", &long]);
+    assert!(stdout(&whole).lines().nth(1).unwrap().ends_with("[cut]"), "{whole:?}");
+    let said = String::from_utf8_lossy(&whole.stderr).into_owned();
+    assert!(said.contains("1 of 1 document was cut") && said.contains("; 256 tokens, "), "{said}");
+    assert!(!said.contains("computed once"), "one prompt shares nothing: {said}");
+    let several = run(&["rank", &model, QUERY, "a", "b", "c"]);
+    assert!(String::from_utf8_lossy(&several.stderr).contains(" of them shared and computed once, "), "{several:?}");
 }
 
 #[test]
@@ -327,15 +351,23 @@ fn every_kind_of_error_has_its_exit_code() {
     let nothing = format!("--model={}", folder.0.join("nothing.gguf").display());
     let part = format!("--model={}", golden_path("odd-bf16/config.json").display());
     let documents = folder.write("d.jsonl", "\"a\"\n{\"txt\": \"b\"}\n");
+    let numbered = folder.write("d2.jsonl", "{\"text\": \"b\", \"id\": true}\n");
+    let semicolons = folder.write("d.csv", "id;text\n1;a\n");
+    std::fs::create_dir(folder.0.join("checkpoint")).unwrap();
+    folder.write("checkpoint/config.json", "{");
+    let checkpoint = format!("--model={}", folder.0.join("checkpoint").display());
+    // One path from its root to the file.
+    let path = |name: &str| format!("error: {}: ", folder.0.join(name).display());
     let blank = folder.write("blank.txt", "\n \n");
     let (model, long) = (tiny(), format!("--query={}", "word ".repeat(9000)));
     let cases: &[(i32, &[&str], &[&str])] = &[
         (2, &["rank", &nothing, QUERY, "d"], &["nothing.gguf", "no such file"]),
         (2, &["rank", &part, QUERY, "d"], &["config.json", "give the folder"]),
-        (4, &["rank", &cut, QUERY, "d"], &["cut.gguf: ", "truncated"]),
-        (4, &["inspect", &cut], &["cut.gguf: ", "truncated"]),
-        (4, &["rank", &text, QUERY, "d"], &["text.gguf: ", "not a GGUF model"]),
-        (4, &["rank", &empty, QUERY, "d"], &["empty.gguf: ", "an empty file"]),
+        (4, &["rank", &cut, QUERY, "d"], &[&path("cut.gguf"), "truncated"]),
+        (4, &["inspect", &cut], &[&path("cut.gguf"), "truncated"]),
+        (4, &["rank", &text, QUERY, "d"], &[&path("text.gguf"), "not a GGUF model"]),
+        (4, &["rank", &empty, QUERY, "d"], &[&path("empty.gguf"), "an empty file"]),
+        (4, &["rank", &checkpoint, QUERY, "d"], &[&path("checkpoint/config.json")]),
         (2, &["rank", &model, QUERY, "--documents", &documents], &["d.jsonl:2: missing field `text`"]),
         (2, &["rank", &model, QUERY, "--documents", &blank], &["blank.txt: no documents"]),
         (2, &["rank", &model, QUERY, "--documents", "/nonexistent.txt"], &["/nonexistent.txt: no such file"]),
@@ -351,7 +383,12 @@ fn every_kind_of_error_has_its_exit_code() {
         (2, &["rank", &model, QUERY, "--top-n=-1", "d"], &["-1"]),
         (2, &["rank", &model, "d"], &["--query"]),
         (2, &["download", "not-an-id"], &["not-an-id", "owner/name"]),
-        (1, &["rank", "--model=some/repository", QUERY, "d"], &["HF_HUB_OFFLINE"]),
+        (1, &["rank", "--model=some/repository", QUERY, "d"], &["model some/repository: ", "HF_HUB_OFFLINE"]),
+        (1, &["download", "0.6b"], &["model Qwen/Qwen3-Reranker-0.6B: ", "HF_HUB_OFFLINE"]),
+        (2, &["rank", "--query", "-x", "d"], &["--query=-x"]),
+        (2, &["tokenize", "--query=q", "--instruction", "-x y", "d"], &["--instruction=-x y"]),
+        (2, &["rank", &model, QUERY, "--documents", &numbered], &["d2.jsonl:1: id must be a string or a number"]),
+        (2, &["rank", &model, QUERY, "--documents", &semicolons], &["d.csv:1: ", "by commas"]),
         (2, &["inspect", "some/repository"], &["not on this machine", "download some/repository"]),
     ];
     for (code, arguments, words) in cases {
@@ -366,6 +403,8 @@ fn help_and_version_go_to_standard_output() {
         assert!(help.contains(word), "{word}");
     }
     assert!(stdout(&run(&["rank", "--help"])).contains("--return-documents"));
+    let score = stdout(&run(&["score", "--help"])).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(score.contains("after 1,000 rows, or at the end of the input"), "{score}");
     assert_eq!(stdout(&run(&["--version"])), format!("edge-reranker {}\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(run(&[]).status.code(), Some(2));
 }
@@ -397,6 +436,7 @@ fn inspect_tells_what_a_file_holds() {
         "general.architecture = qwen3",
         "blk.1.ffn_up.weight",
         "instructions",
+        "a full batch",
         "merges = 251 elements",
     ] {
         assert!(text.contains(word), "{word}: {text}");
@@ -412,7 +452,8 @@ fn a_tokenizer_of_its_own_replaces_the_files() {
     let own = run(&["tokenize", &tiny(), "--query=the lazy dog", "fox"]);
     assert_eq!(stdout(&with(&golden_path("tokenizer/tokenizer.json"))), stdout(&own));
     assert_eq!(stdout(&with(&golden_path("tokenizer"))), stdout(&own));
-    refused(&with(&golden_path("scores.json")), 4, &["tokenizer.json: ", "tokeniser cannot be used"]);
+    let wrong = golden_path("scores.json");
+    refused(&with(&wrong), 4, &[&format!("error: {}: ", wrong.display()), "tokeniser cannot be used"]);
 }
 
 #[test]
@@ -430,9 +471,61 @@ fn quantize_writes_a_file_that_scores_alike() {
     for i in 0..TEXTS.len() {
         assert!((find(&a, i) - find(&b, i)).abs() < 0.3, "{a:?} {b:?}");
     }
+    // Again, over what is there.
+    stdout(&run(&["quantize", from.to_str().unwrap(), out.to_str().unwrap(), "--type=f16"]));
+    assert_eq!(std::fs::read_dir(&folder.0).unwrap().count(), 1);
     let nowhere = run(&["quantize", from.to_str().unwrap(), "/nonexistent/q.gguf"]);
     refused(&nowhere, 2, &["/nonexistent/q.gguf"]);
     refused(&run(&["quantize", from.to_str().unwrap(), out.to_str().unwrap(), "--type=q9"]), 2, &["q9", "q4_k"]);
+}
+
+/// A socket stands for devices: a mistake would replace it, and the machine keeps its own.
+#[cfg(unix)]
+#[test]
+fn quantize_replaces_regular_files_only() {
+    use std::os::unix::fs::{FileTypeExt, symlink};
+
+    let folder = Folder::new("targets");
+    let from = golden_path("tiny-f32.gguf");
+    let quantize = |from: &Path, to: &Path| run(&["quantize", from.to_str().unwrap(), to.to_str().unwrap(), "--quiet"]);
+    let path = |name: &str| folder.0.join(name);
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket")).unwrap();
+    symlink("socket", path("to-socket")).unwrap();
+    symlink("nothing", path("to-nothing")).unwrap();
+    for name in ["socket", "to-socket"] {
+        refused(&quantize(&from, &path(name)), 2, &[name, "not a regular file"]);
+    }
+    assert!(std::fs::metadata(path("socket")).unwrap().file_type().is_socket());
+    refused(&quantize(&from, &path("to-nothing")), 2, &["to-nothing: ", "a link to a file that is not there"]);
+    refused(&quantize(&from, &folder.0), 2, &["is a folder"]);
+    // A link stays one, and what others called partial stays theirs.
+    std::fs::create_dir(path("real")).unwrap();
+    folder.write("real/q.gguf", "old");
+    folder.write("link.gguf.partial", "mine");
+    symlink("real/q.gguf", path("link.gguf")).unwrap();
+    stdout(&quantize(&from, &path("link.gguf")));
+    assert!(std::fs::symlink_metadata(path("link.gguf")).unwrap().is_symlink());
+    assert!(std::fs::read(path("real/q.gguf")).unwrap().starts_with(b"GGUF"));
+    assert_eq!(std::fs::read(path("link.gguf.partial")).unwrap(), b"mine");
+    assert_eq!(std::fs::read_dir(path("real")).unwrap().count(), 1);
+    // The model to read is no place to write to, by whatever name.
+    let before = std::fs::read(path("real/q.gguf")).unwrap();
+    refused(&quantize(&path("real/q.gguf"), &path("link.gguf")), 2, &["link.gguf: ", "part of the model"]);
+    refused(&quantize(&path("real"), &path("real/../real/q.gguf")), 2, &["part of the model"]);
+    assert_eq!(std::fs::read(path("real/q.gguf")).unwrap(), before);
+    // Neither a refused model nor an interrupt leaves anything behind.
+    folder.write("bad.gguf", "no model");
+    refused(&quantize(&path("bad.gguf"), &path("real/new.gguf")), 4, &["bad.gguf"]);
+    let mut child =
+        command(&["quantize", "mini", path("real/new.gguf").to_str().unwrap(), "--type=q4_k"]).spawn().unwrap();
+    while std::fs::read_dir(path("real")).unwrap().count() == 1 && child.try_wait().unwrap().is_none() {}
+    // A fast machine may be done already.
+    let _ = Command::new("kill").args(["-INT", &child.id().to_string()]).stderr(Stdio::null()).status();
+    let output = child.wait_with_output().unwrap();
+    if !output.status.success() {
+        refused(&output, 130, &["interrupted"]);
+        assert_eq!(std::fs::read_dir(path("real")).unwrap().count(), 1);
+    }
 }
 
 #[test]

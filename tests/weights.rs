@@ -346,9 +346,8 @@ fn tokenisers_of_another_kind() {
         let compact: serde_json::Value = serde_json::from_str(&json).unwrap();
         let json = compact.to_string();
         assert!(json.contains(from), "{from} is in the file");
-        let error = Tokenizer::from_json(json.replace(from, to).as_bytes())
-            .err()
-            .unwrap_or_else(|| panic!("{to} accepted"));
+        let error =
+            Tokenizer::from_json(json.replace(from, to).as_bytes()).err().unwrap_or_else(|| panic!("{to} accepted"));
         assert_eq!(error.code(), "bad-model");
         error.to_string()
     };

@@ -16,10 +16,9 @@ async function adapter() {
   }
 }
 
-export async function capabilities() {
+export async function capabilities(cores = globalThis.navigator?.hardwareConcurrency ?? 1) {
   const gpu = await adapter();
   const simd = hasSimd();
-  const cores = globalThis.navigator?.hardwareConcurrency ?? 1;
   return {
     webgpu: Boolean(gpu),
     f16: gpu?.features.has('shader-f16') ?? false,

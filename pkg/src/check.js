@@ -1,7 +1,12 @@
 // Arguments are checked here, once; what comes out is clean: null is absent, unknown fields are gone.
 import { badInput, unsupported, RerankError } from './errors.js';
 
-const kind = (value) => (value === null ? 'null' : Array.isArray(value) ? 'an array' : `a ${typeof value}`);
+// What a value is, in words.
+export function kind(value) {
+  if (value == null) return String(value);
+  const type = Array.isArray(value) ? 'array' : typeof value;
+  return `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type}`;
+}
 
 function wrong(where, wanted, value) {
   const got = typeof value === 'number' ? String(value) : kind(value);
@@ -69,11 +74,16 @@ export function checkCall(options) {
   return clean;
 }
 
-export function checkQuery(query) {
+// Gives the clean documents of one request.
+export function checkRequest(query, documents, { instruction = '' }) {
   rules.string('query', query);
+  const clean = checkDocuments(documents);
+  const names = ['options.instruction', 'query'];
+  checkSizes([instruction, query, ...clean.map((document) => document.text ?? document)], (at) => names[at] ?? `documents[${at - names.length}]`);
+  return clean;
 }
 
-export function checkDocuments(documents) {
+function checkDocuments(documents) {
   if (!Array.isArray(documents)) throw wrong('documents', 'an array of strings or of { text } objects', documents);
   return Array.from(documents, (document, at) => {
     const where = `documents[${at}]`;
@@ -88,14 +98,46 @@ export function checkDocuments(documents) {
   });
 }
 
-export function checkPairs(pairs) {
+export function checkPairs(pairs, { instruction = '' }) {
   if (!Array.isArray(pairs)) throw wrong('pairs', 'an array of [query, document] pairs', pairs);
-  return Array.from(pairs, (pair, at) => {
+  const clean = Array.from(pairs, (pair, at) => {
     if (!Array.isArray(pair) || pair.length !== 2) throw badInput(`pairs[${at}] must be [query, document], got ${kind(pair)}.`);
     rules.string(`pairs[${at}][0]`, pair[0]);
     rules.string(`pairs[${at}][1]`, pair[1]);
     return [pair[0], pair[1]];
   });
+  checkSizes([...clean.flat(), instruction], (at) => (clean[at >> 1] ? `pairs[${at >> 1}][${at & 1}]` : 'options.instruction'));
+  return clean;
+}
+
+// Text is bounded before it enters the engine, whose memory ends at 4 GB: running out inside would stop the engine for good.
+const LONGEST_TEXT = 64 << 20;
+const LONGEST_CALL = 512 << 20;
+const inMB = (bytes) => `${bytes >> 20} MB`;
+
+// Length in UTF-8.
+function bytesOf(text) {
+  let bytes = text.length;
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    if (unit >= 0x80) bytes += unit < 0x800 || (unit >= 0xd800 && unit < 0xe000) ? 1 : 2; // a surrogate is half of 4 bytes
+  }
+  return bytes;
+}
+
+// `texts` are all that one call hands to the engine, `where(at)` names one. Bytes are counted only where the number of UTF-16 units
+// leaves it open, since a unit makes 1 to 3 of them.
+function checkSizes(texts, where) {
+  const exceed = (units, limit, count) => units > limit || (units * 3 > limit && count() > limit);
+  for (const [at, text] of texts.entries()) {
+    if (exceed(text.length, LONGEST_TEXT, () => bytesOf(text))) {
+      throw badInput(`${where(at)} has more than ${inMB(LONGEST_TEXT)} of text: split it, or cut it.`);
+    }
+  }
+  const sum = (length) => texts.reduce((all, text) => all + length(text), 0);
+  if (exceed(sum((text) => text.length), LONGEST_CALL, () => sum(bytesOf))) {
+    throw badInput(`The texts of this call have more than ${inMB(LONGEST_CALL)} together: make several calls.`);
+  }
 }
 
 const oneOf = (...names) => (where, value) => {
@@ -137,3 +179,11 @@ export function checkLoad(options) {
   if (clean.threads > 1) warnings.push(`threads: ${clean.threads} was asked for; this version computes on one thread.`);
   return { ...clean, warnings };
 }
+
+// The caller's own fetch, whose answers are checked.
+export const checkFetch = (fetch) => async (url, init) => {
+  const response = await fetch(url, init);
+  const { status, headers, body } = response ?? {};
+  if (typeof status === 'number' && typeof headers?.get === 'function' && (body === null || typeof body?.getReader === 'function')) return response;
+  throw badInput(`options.fetch must give a Response, got ${kind(response)} for ${url}.`);
+};

@@ -10,15 +10,15 @@ export class NoWorker extends Error {}
 export async function openRemote(given, spec, hooks) {
   const { platform, signal, onProgress, reader } = hooks;
   throwIfAborted(signal);
-  const own = given === true;
-  const worker = own ? start(platform) : given;
+  const worker = given === true ? start(platform) : given;
   const { port1, port2 } = new MessageChannel();
   const link = connect(port1, pageHandlers(hooks, reader, (lost) => client.lose(lost)));
-  const client = new Client(worker, own, link);
+  const client = new Client(worker, worker !== given, link);
   try {
+    const listen = client.listener();
     worker.postMessage({ port: port2 }, [port2]);
-    await abortable(greet(worker, link), signal);
-    client.watch();
+    await abortable(greet(listen, link), signal);
+    client.watch(listen, port1);
     const args = { spec: compact(spec), ownFetch: Boolean(hooks.fetch), ownReader: Boolean(reader) };
     client.info = await link.call('load', args, { signal, onEvent: onProgress, hurry: true });
     return client;
@@ -44,10 +44,18 @@ function start(platform) {
   }
 }
 
-const listen = (worker, event, listener) => (worker.addEventListener ? worker.addEventListener(event, listener) : worker.on(event, listener));
+// Listens to a Worker or MessagePort, or to Node's; gives the function that ends it.
+function hear(target, event, listener) {
+  if (target.addEventListener) {
+    target.addEventListener(event, listener);
+    return () => target.removeEventListener(event, listener);
+  }
+  target.on?.(event, listener);
+  return () => target.off?.(event, listener);
+}
 
 // Resolves when the worker's script answers.
-function greet(worker, link) {
+function greet(listen, link) {
   return new Promise((resolve, reject) => {
     const fail = (why) => reject(new NoWorker(why));
     const timer = setTimeout(() => fail(`it did not answer within ${HELLO_MS / 1000} seconds; its script must be edge-reranker/worker`), HELLO_MS);
@@ -55,7 +63,7 @@ function greet(worker, link) {
       clearTimeout(timer);
       act(value);
     };
-    listen(worker, 'error', quiet((event) => fail(event.message || 'its script could not be loaded or run')));
+    listen('error', quiet((event) => fail(event.message || 'its script could not be loaded or run')));
     link.call('hello').then(quiet(resolve), quiet(reject));
   });
 }
@@ -93,6 +101,7 @@ class Client {
   #own;
   #link;
   #lost;
+  #deaf = []; // each ends one listener
   info;
   lost = new Promise((resolve) => (this.#lost = resolve));
 
@@ -102,10 +111,19 @@ class Client {
     this.#link = link;
   }
 
-  // A worker that ran and then dies takes its calls with it.
-  watch() {
-    if (this.#own) listen(this.#worker, 'error', (event) => this.#crash(`The worker stopped: ${event.message || 'no reason given'}. Load again.`));
-    listen(this.#worker, 'exit', () => this.#crash('The worker ended. Load again.'));
+  // Listeners of the worker, or of the `target`, that end with this client.
+  listener() {
+    return (event, act, target = this.#worker) => this.#deaf.push(hear(target, event, act));
+  }
+
+  // A worker that ran and then fails takes its calls with it.
+  watch(listen, port) {
+    const lost = (event) => this.#crash(`The worker failed: ${event.message || 'no reason given'}. Load the model in a fresh worker.`);
+    const garbled = () => this.#crash('A message of the worker could not be read, most likely for lack of memory. Load the model in a fresh worker.');
+    listen('error', lost);
+    listen('messageerror', garbled);
+    listen('messageerror', garbled, port);
+    listen('exit', () => this.#crash('The worker ended. Load the model in a fresh worker.'));
   }
 
   rerank(query, documents, { signal, onScore, ...options }) {
@@ -132,9 +150,11 @@ class Client {
     }
     this.#link.close(new RerankError('not-loaded', 'The reranker was unloaded.'));
     if (this.#own) await this.#worker.terminate();
+    for (const end of this.#deaf.splice(0)) end();
   }
 
   #crash(message) {
+    if (!this.#own) this.#link.call('unload').catch(() => {}); // it may still run and hold the model
     this.#link.close(new RerankError('oom', message));
     this.#lost({ reason: 'oom' });
   }

@@ -15,7 +15,7 @@ export function loadEngine(platform, wasm) {
 async function start(platform, wasm) {
   if (typeof WebAssembly === 'undefined') throw unsupported('WebAssembly is switched off here (a browser setting or lockdown mode): switch it on for this page.');
   if (!hasSimd()) throw unsupported('This engine needs WebAssembly SIMD: use Chrome 91, Firefox 89, Safari 16.4, Node 20 or newer.');
-  const [glue, source] = await Promise.all([import('../dist/edge_reranker.js'), platform.wasm(wasm)]);
+  const [glue, source] = await Promise.all([import('../dist/edge_reranker.js').catch(noGlue), platform.wasm(wasm)]);
   try {
     await glue.default({ module_or_path: source });
   } catch (cause) {
@@ -27,6 +27,10 @@ async function start(platform, wasm) {
     );
   }
   return glue.Engine;
+}
+
+function noGlue(cause) {
+  throw new RerankError('download', `Cannot load dist/edge_reranker.js: ${cause.message}. Serve the package's dist folder beside its src folder.`, { cause });
 }
 
 // Fetches the module from an address, so that it compiles while it arrives.

@@ -1,5 +1,9 @@
 // Every failure that leaves this package is a RerankError with a stable `code`; the message says what, where and what to do.
 
+const CODES = new Set(
+  'unsupported webgpu-unavailable device-lost oom download quota integrity bad-model bad-input too-long aborted not-loaded'.split(' '),
+);
+
 export class RerankError extends Error {
   constructor(code, message, options) {
     super(message, options);
@@ -11,8 +15,14 @@ export class RerankError extends Error {
 export const badInput = (message) => new RerankError('bad-input', message);
 export const unsupported = (message) => new RerankError('unsupported', message);
 
+// An address for a message: data: addresses may be megabytes long.
+export const shorten = (url) => (url.length > 100 ? `${url.slice(0, 100)}...` : url);
+
 export const aborted = (signal) =>
   new RerankError('aborted', 'The call was aborted by its signal.', { cause: signal?.reason });
+
+// What a callback of the caller threw: the work ends, and the caller gets the own error back as `cause`.
+export const threw = (what, cause) => new RerankError('aborted', `${what} threw, which ended the work: ${cause?.message ?? cause}`, { cause });
 
 export const isTrap = (error) => error instanceof WebAssembly.RuntimeError;
 
@@ -20,11 +30,11 @@ export const isTrap = (error) => error instanceof WebAssembly.RuntimeError;
 export function asRerankError(error, fallback = 'bad-model') {
   if (error instanceof RerankError) return error;
   if (isTrap(error)) {
-    const hint = 'Memory has most likely run out: use a smaller model, fewer documents or a smaller maxLength, and load again.';
+    const hint = 'Memory has most likely run out: use a smaller model, fewer documents or a smaller maxLength, and load the model in a fresh worker.';
     return new RerankError('oom', `The WebAssembly engine stopped (${error.message}). ${hint}`, { cause: error });
   }
-  if (error instanceof Error) return new RerankError(error.code ?? fallback, error.message, { cause: error });
-  return new RerankError(fallback, String(error));
+  // Codes of others (ENOENT, a DOMException's number) are not ours.
+  return new RerankError(CODES.has(error?.code) ? error.code : fallback, error?.message ?? String(error), { cause: error });
 }
 
 // Errors cross to another thread as plain data.

@@ -293,7 +293,7 @@ export class HttpFile {
 
   #hiccup(error) {
     if (this.#signal.aborted) return aborted(this.#signal);
-    if (error instanceof RerankError && error.code === 'aborted') return error;
+    if (error instanceof RerankError && ['aborted', 'bad-input'].includes(error.code)) return error; // another attempt mends neither
     if (error?.name === 'AbortError') return new Hiccup(`nothing arrived for ${STALL_MS / 1000} seconds`);
     return new Hiccup(`the network failed (${error?.cause?.code ?? error?.message ?? error})`);
   }

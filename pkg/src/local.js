@@ -1,12 +1,14 @@
 // The engine in this thread, behind the interface that client.js offers from another one.
-import { abortable, asRerankError, isTrap, throwIfAborted } from './errors.js';
+import { abortable, asRerankError, throwIfAborted } from './errors.js';
 import { loadEngine } from './engine.js';
 import { Progress } from './progress.js';
 import { openSources } from './sources.js';
+import { onTrap, trapped, watched } from './trap.js';
 
 // `spec`: { model, tokenizer?, wasm? } of spec.js. `hooks`: { platform, fetch?, reader?, signal?, onProgress? }.
 export async function openLocal(spec, hooks) {
   const { platform, signal, reader, onProgress } = hooks;
+  if (trapped()) throw asRerankError(trapped());
   const progress = new Progress(onProgress, spec.model.name);
   const context = { platform, signal, reader, progress, fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
   const loading = loadEngine(platform, spec.wasm);
@@ -30,7 +32,7 @@ export async function openLocal(spec, hooks) {
   }));
   try {
     const Engine = await abortable(loading, signal);
-    const engine = await Engine.load(files, { name: spec.model.name, signal });
+    const engine = await watched(() => Engine.load(files, { name: spec.model.name, signal }));
     for (const file of sources.files) file.done();
     progress.ready();
     return new Local(engine);
@@ -54,12 +56,17 @@ function everySlice(sliceMs = 30) {
 class Local {
   #engine;
   #lost;
+  #unwatch;
   info;
   lost = new Promise((resolve) => (this.#lost = resolve));
 
   constructor(engine) {
     this.#engine = engine;
     this.info = engine.info();
+    this.#unwatch = onTrap(() => {
+      this.#engine = null; // its memory can no longer be trusted, not even to free it
+      this.#lost({ reason: 'oom' });
+    });
   }
 
   rerank(query, documents, options) {
@@ -76,18 +83,15 @@ class Local {
 
   async close(idle) {
     await idle;
+    this.#unwatch();
     this.#engine?.free();
     this.#engine = null;
   }
 
   async #guard(work) {
     try {
-      return await work();
+      return await watched(work);
     } catch (error) {
-      if (isTrap(error)) {
-        this.#engine = null; // its memory can no longer be trusted, not even to free it
-        this.#lost({ reason: 'oom' });
-      }
       throw asRerankError(error, 'bad-input');
     }
   }

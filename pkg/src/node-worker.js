@@ -3,4 +3,6 @@ import { parentPort } from 'node:worker_threads';
 import { serve } from './host.js';
 import * as node from './platform/node.js';
 
-parentPort.on('message', ({ port }) => serve(port, node));
+parentPort.on('message', (data) => {
+  if (typeof data?.port?.postMessage === 'function') serve(data.port, node);
+});

@@ -1,10 +1,13 @@
 // Entry for Node, Deno and Bun.
+import { availableParallelism } from 'node:os';
+import * as measure from './capabilities.js';
 import { load, RerankerBase } from './reranker.js';
 import * as node from './platform/node.js';
 
-export { capabilities } from './capabilities.js';
 export { RerankError } from './errors.js';
 export { models } from './registry.js';
+
+export const capabilities = () => measure.capabilities(availableParallelism());
 
 export class Reranker extends RerankerBase {
   static load(options) {

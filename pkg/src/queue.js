@@ -1,4 +1,4 @@
-// One call at a time. Whoever aborts is told at once; what runs hears of it through the signal its task was given, and the next
+// One call at a time: `task(signal, fail)`, where `fail(error)` aborts the call with an error of its own. Whoever aborts is told at once; what runs hears of it through the signal its task was given, and the next
 // call starts when it has really stopped.
 import { aborted, follow } from './errors.js';
 
@@ -17,7 +17,7 @@ export class Queue {
         const at = this.#waiting.indexOf(job);
         if (at >= 0) this.#waiting.splice(at, 1);
         job.unfollow();
-        reject(this.#closed ? this.#closed() : aborted(signal));
+        reject(job.failure ?? (this.#closed ? this.#closed() : aborted(signal)));
       });
       this.#waiting.push(job);
       this.#next();
@@ -28,7 +28,11 @@ export class Queue {
     if (this.#running || !this.#waiting.length) return;
     const job = this.#waiting.shift();
     this.#running = job;
-    job.settled = (async () => job.task(job.controller.signal))()
+    const fail = (error) => {
+      job.failure ??= error;
+      job.controller.abort();
+    };
+    job.settled = (async () => job.task(job.controller.signal, fail))()
       .then(job.resolve, job.reject)
       .finally(() => {
         job.unfollow();

@@ -1,16 +1,26 @@
 // The class that users hold: checks arguments, queues calls, hands them to an engine in this thread or in a worker.
-import { checkCall, checkDocuments, checkLoad, checkPairs, checkQuery } from './check.js';
+import { checkCall, checkFetch, checkLoad, checkPairs, checkRequest } from './check.js';
 import { NoWorker, openRemote, workerRefused } from './client.js';
-import { follow, RerankError, throwIfAborted, unsupported } from './errors.js';
+import { asRerankError, badInput, follow, RerankError, threw, throwIfAborted, unsupported } from './errors.js';
 import { openLocal } from './local.js';
 import { Queue } from './queue.js';
 import { describeModel, describeTokenizer, describeWasm } from './spec.js';
 
-const isReader = (model) => typeof model?.read === 'function';
+// The caller's `callback`, silent once the signal has fired; what it throws goes to `fail`.
+function guarded(callback, what, signal, fail) {
+  return (event) => {
+    if (signal.aborted) return;
+    try {
+      callback(event);
+    } catch (error) {
+      fail(threw(what, error));
+    }
+  };
+}
 
-// The options of a call that runs: its own signal, and silence once that has fired.
-function during({ onScore, ...options }, signal) {
-  return { ...options, signal, onScore: onScore && ((event) => signal.aborted || onScore(event)) };
+// The options of a call that runs, with its own signal.
+function during({ onScore, ...options }, signal, fail) {
+  return { ...options, signal, onScore: onScore && guarded(onScore, 'onScore', signal, fail) };
 }
 
 // The platform's entry (index.js, node.js, workerd.js) extends this class with its own `load`.
@@ -33,25 +43,27 @@ export class RerankerBase {
 
   async rerank(query, documents, options) {
     const clean = checkCall(options);
-    checkQuery(query);
-    const list = checkDocuments(documents);
-    const run = (signal) => (list.length ? this.#backend.rerank(query, list, during(clean, signal)) : this.#nothing());
+    const list = checkRequest(query, documents, clean);
+    const run = (signal, fail) => (list.length ? this.#backend.rerank(query, list, during(clean, signal, fail)) : this.#nothing());
     const result = await this.#queue.run(clean.signal, run);
     return this.#warnings.length ? { ...result, warnings: [...this.#warnings, ...result.warnings] } : result;
   }
 
   // Scores as they are known, in the order of the computation. Leaving the loop stops the work.
   async *rerankStream(query, documents, options) {
-    const { signal, onScore } = checkCall(options);
+    const { signal, onScore, topN, threshold } = checkCall(options);
+    if (topN) throw badInput('options.topN has no meaning for a stream, which does not know the best before its end: use rerank, or a threshold.');
+    const least = Math.fround(threshold ?? -Infinity); // scores are of this precision
     const controller = new AbortController();
     const unfollow = follow(signal, controller);
     const ready = [];
     let wake = () => {};
     let ended = false;
     const hear = (score) => {
+      onScore?.(score);
+      if (score.score < least) return;
       ready.push({ index: score.index, relevanceScore: score.score });
       wake();
-      onScore?.(score);
     };
     const work = this.rerank(query, documents, { ...options, signal: controller.signal, onScore: hear }).finally(() => {
       ended = true;
@@ -74,16 +86,15 @@ export class RerankerBase {
 
   async score(pairs, options) {
     const clean = checkCall(options);
-    const list = checkPairs(pairs);
-    const run = (signal) => (list.length ? this.#backend.score(list, during(clean, signal)) : new Float32Array(0));
+    const list = checkPairs(pairs, clean);
+    const run = (signal, fail) => (list.length ? this.#backend.score(list, during(clean, signal, fail)) : new Float32Array(0));
     return this.#queue.run(clean.signal, run);
   }
 
   async tokenize(query, document, options) {
     const clean = checkCall(options);
-    checkQuery(query);
-    const [text] = checkDocuments([document]);
-    const run = (signal) => this.#backend.tokenize(query, text.text ?? text, during(clean, signal));
+    const [text] = checkRequest(query, [document], clean);
+    const run = (signal, fail) => this.#backend.tokenize(query, text.text ?? text, during(clean, signal, fail));
     return this.#queue.run(clean.signal, run);
   }
 
@@ -121,20 +132,45 @@ export class RerankerBase {
 }
 
 export async function load(Class, options, platform) {
-  const { warnings, ...clean } = checkLoad(options);
-  throwIfAborted(clean.signal);
+  let backend;
+  let failure = null;
+  const controller = new AbortController();
+  let unfollow = () => {};
+  try {
+    const { warnings, ...clean } = checkLoad(options);
+    throwIfAborted(clean.signal);
+    unfollow = follow(clean.signal, controller);
+    const { signal } = controller;
+    const fail = (error) => {
+      failure ??= error;
+      controller.abort();
+    };
+    const onProgress = clean.onProgress && guarded(clean.onProgress, 'onProgress', signal, fail);
+    backend = await openBackend({ ...clean, signal, onProgress }, warnings, platform);
+    if (failure) throw failure;
+    return new Class(backend, warnings);
+  } catch (error) {
+    await backend?.close();
+    throw failure ?? asRerankError(error, 'bad-input');
+  } finally {
+    unfollow();
+  }
+}
+
+// May add to `warnings`.
+async function openBackend(clean, warnings, platform) {
   const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform) };
   if (clean.tokenizer) spec.tokenizer = await describeTokenizer(clean.tokenizer, platform);
-  const { signal, onProgress, fetch } = clean;
-  const hooks = { platform, signal, onProgress, fetch, reader: isReader(clean.model) ? clean.model : undefined };
+  const { signal, onProgress } = clean;
+  const hooks = { platform, signal, onProgress, fetch: clean.fetch && checkFetch(clean.fetch), reader: spec.model.kind === 'reader' ? clean.model : undefined };
   const worker = clean.worker ?? platform.workerByDefault;
-  if (!worker) return new Class(await openLocal(spec, hooks), warnings);
+  if (!worker) return openLocal(spec, hooks);
   try {
-    return new Class(await openRemote(worker, spec, hooks), warnings);
+    return await openRemote(worker, spec, hooks);
   } catch (error) {
     if (!(error instanceof NoWorker)) throw error;
     if (clean.worker != null) throw workerRefused(error);
-    const local = await openLocal(spec, hooks);
-    return new Class(local, [...warnings, `The worker does not start (${error.message}); the engine runs in this thread.`]);
+    warnings.push(`The worker does not start (${error.message}); the engine runs in this thread.`);
+    return openLocal(spec, hooks);
   }
 }

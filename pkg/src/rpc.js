@@ -64,6 +64,7 @@ export function connect(port, handlers) {
           post({ id, call: name, args });
         } catch (error) {
           pending.delete(id);
+          hold();
           reject(new RerankError('bad-input', `A value cannot be sent to the worker: ${error.message}`, { cause: error }));
         }
       });

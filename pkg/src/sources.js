@@ -1,5 +1,6 @@
 // A description (spec.js) -> the files the engine reads: [{ name, size, read(start, end) }].
-import { RerankError } from './errors.js';
+import { kind } from './check.js';
+import { badInput, RerankError, shorten, throwIfAborted } from './errors.js';
 import { HttpFile } from './http.js';
 import { resolveFolder, resolveHub } from './hub.js';
 
@@ -30,6 +31,7 @@ async function openSpec(spec, context) {
     case 'path':
       return (await platform.openPath(spec.path)).map((file) => metered(file, context));
     case 'address':
+      if (/^(?:blob|data):/i.test(spec.url)) return [metered(await openInline(spec, context), context)];
       if (spec.url.endsWith('/')) return openAll(await resolveFolder(spec.url, context), context);
       return [await openHttp(spec, context)];
     case 'hub':
@@ -55,6 +57,17 @@ async function openHttp({ name, url }, { fetch, platform, signal, progress }, wh
     done: () => meter.done(file.size),
     close: () => file.close(),
   };
+}
+
+// What a blob: or data: address holds is here already or nowhere: nothing is tried twice.
+async function openInline({ name, url }, { fetch, signal }) {
+  try {
+    const blob = await (await fetch(url, { signal })).blob();
+    return { name, size: blob.size, read: (start, end) => readBlob({ name, blob }, start, end) };
+  } catch (cause) {
+    throwIfAborted(signal);
+    throw badInput(`Cannot read ${shorten(url)}: ${cause?.message ?? cause}. A blob: address works only where it was made, until it is revoked; pass the Blob itself.`);
+  }
 }
 
 // Counts what is read from files that are at hand.
@@ -90,6 +103,6 @@ async function readReader(reader, start, end) {
   }
   const bytes = given instanceof ArrayBuffer ? new Uint8Array(given) : given;
   if (bytes instanceof Uint8Array && bytes.length === end - start) return bytes;
-  const got = bytes instanceof Uint8Array ? `${bytes.length} bytes` : `a ${typeof given}`;
+  const got = bytes instanceof Uint8Array ? `${bytes.length} bytes` : kind(given);
   throw new RerankError('bad-input', `model.read(${start}, ${end}) must give a Uint8Array of ${end - start} bytes, got ${got}.`);
 }

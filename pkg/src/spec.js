@@ -1,17 +1,16 @@
 // What the caller named -> a plain description that can be sent to a worker. Nothing is read here.
-import { badInput, unsupported } from './errors.js';
+import { badInput, shorten } from './errors.js';
 import { idOf, parseId } from './hub.js';
 import { known, REGISTRY, REMOTE_HOST } from './registry.js';
 
 const isBytes = (value) => ArrayBuffer.isView(value) || value instanceof ArrayBuffer || Object.prototype.toString.call(value) === '[object SharedArrayBuffer]';
 const asBytes = (value) =>
   ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : new Uint8Array(value);
-const isReader = (value) => typeof value?.read === 'function';
 const lastName = (url) => (/^https?:/i.test(url) && new URL(url).pathname.split('/').filter(Boolean).pop()) || 'model.gguf';
 
 export async function describeModel(model = 'mini', { revision, remoteHost = REMOTE_HOST }, platform) {
-  if (typeof model === 'string') return describeText(model, { revision, host: platform.address(remoteHost) }, platform);
-  if (isReader(model)) {
+  if (typeof model === 'string') return describeText(model, { revision, host: addressOf(remoteHost, platform, ['http:', 'https:']) }, platform);
+  if (typeof model?.read === 'function') {
     if (!Number.isSafeInteger(model.size) || model.size < 0) throw badInput(`model.size must be the length of the file in bytes, got ${String(model.size)}.`);
     return { kind: 'reader', name: String(model.name ?? 'model.gguf'), size: model.size };
   }
@@ -51,7 +50,7 @@ async function describeText(text, { revision, host }, platform) {
   if (path) return { kind: 'path', name: path.split(/[\\/]/).pop(), path };
   const id = /^[.\/]/.test(text) || /^[a-z][a-z\d+.-]*:/i.test(text) ? null : parseId(text);
   if (id) return { kind: 'hub', name: idOf(id), host, ...id, revision: id.revision ?? revision };
-  if (!/[/.:]/.test(text)) {
+  if (!/[/:\\]|\.gguf\b/i.test(text)) {
     const ids = REGISTRY.map((one) => one.id).join(', ');
     throw badInput(`There is no model '${text}'. Known are ${ids}; others go by owner/name of a Hugging Face repository, by address or as a file.`);
   }
@@ -61,7 +60,14 @@ async function describeText(text, { revision, host }, platform) {
 async function describePlace(text, platform) {
   const path = await platform.path?.(text);
   if (path) return { kind: 'path', name: path.split(/[\\/]/).pop(), path };
-  const url = platform.address(text);
-  if (/^file:/i.test(url)) throw unsupported(`${url} is a local file: pass a File, a Blob or its bytes.`);
+  const url = addressOf(text, platform, ['http:', 'https:', 'blob:', 'data:']);
   return { kind: 'address', name: lastName(url), url };
+}
+
+function addressOf(text, platform, schemes) {
+  const url = platform.address(text);
+  const scheme = url.slice(0, url.indexOf(':') + 1);
+  if (schemes.includes(scheme)) return url;
+  if (scheme === 'file:' || scheme.length === 2) throw badInput(`${text} is a local file, which cannot be read from here by its name: pass a File, a Blob or its bytes.`);
+  throw badInput(`'${shorten(text)}' cannot be read: an address begins with ${schemes.join(', ')}.`);
 }

@@ -26,7 +26,7 @@ export interface ProgressEvent {
   fromCache?: boolean;
 }
 
-/** A dedicated Worker, or a worker thread of Node. */
+/** A dedicated Worker, or a worker thread of Node, that runs `edge-reranker/worker`. */
 export interface WorkerLike {
   postMessage(message: any, transfer: any[]): void;
 }
@@ -43,9 +43,16 @@ export interface LoadOptions {
   revision?: string | null;
   device?: 'auto' | 'webgpu' | 'wasm' | null;
   threads?: number | 'auto' | null;
-  /** Compute in a worker: true in browsers and false elsewhere by default. Also a Worker that runs `edge-reranker/worker`. */
+  /**
+   * Compute in a worker: true in browsers and false elsewhere by default. Also a Worker that runs `edge-reranker/worker`; if it reports an
+   * error that nobody caught, the engine in it counts as lost. Should memory run out inside WebAssembly, a worker fails its calls with
+   * `oom`; in Node's own thread it ends the process, so that a server should compute in a worker.
+   */
   worker?: boolean | WorkerLike | null;
-  /** The WebAssembly module, where it does not lie beside the scripts. */
+  /**
+   * The WebAssembly module, where it does not lie beside the scripts. A thread starts the module once: once a model was loaded in it, later
+   * loads in the same thread use the module that is there, and this option changes nothing.
+   */
   wasm?: string | URL | BufferSource | WebAssembly.Module | null;
   /** `device` is a GPUDevice. */
   gpu?: { device?: object | null; powerPreference?: 'low-power' | 'high-performance' | null } | null;
@@ -55,11 +62,16 @@ export interface LoadOptions {
   /** In place of https://huggingface.co. */
   remoteHost?: string | null;
   fetch?: typeof fetch | null;
+  /** What it throws ends the load with `aborted`; the error is the `cause`. */
   onProgress?: ((event: ProgressEvent) => void) | null;
   signal?: AbortSignal | null;
 }
 
-export type DocumentInput = string | { text: string; id?: string | null; [field: string]: unknown };
+/** Other fields are ignored. One text has at most 64 MB, all texts of a call have at most 512 MB. */
+export type DocumentInput =
+  | string
+  | { readonly text: string; readonly id?: string | null }
+  | { readonly text: string; readonly id?: string | null; readonly [field: string]: unknown };
 
 export interface ScoreEvent {
   index: number;
@@ -79,7 +91,13 @@ export interface ScoreOptions {
   /** Control tokens inside texts are read as such. Off: text is data. */
   parseSpecial?: boolean | null;
   signal?: AbortSignal | null;
+  /** Hears every score; `index` is that of the document, or of the pair. What it throws ends the call with `aborted`; the error is the `cause`. */
   onScore?: ((event: ScoreEvent) => void) | null;
+}
+
+export interface StreamOptions extends ScoreOptions {
+  /** Leaves out scores below. (A stream cannot know the best n: `topN` is refused.) */
+  threshold?: number | null;
 }
 
 export interface RerankOptions extends ScoreOptions {
@@ -142,7 +160,7 @@ export class Reranker implements AsyncDisposable {
   rerankStream(
     query: string,
     documents: readonly DocumentInput[],
-    options?: RerankOptions | null,
+    options?: StreamOptions | null,
   ): AsyncIterable<{ index: number; relevanceScore: number }>;
   score(pairs: readonly (readonly [query: string, document: string])[], options?: ScoreOptions | null): Promise<Float32Array>;
   tokenize(query: string, document: string, options?: ScoreOptions | null): Promise<{ ids: Uint32Array; sharedPrefix: number }>;

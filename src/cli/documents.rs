@@ -33,7 +33,7 @@ pub(crate) enum InputFormat {
 
 /// A document's name of its own.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "id must be a string or a number")]
 pub(crate) enum Id {
     Number(serde_json::Number),
     Text(String),
@@ -153,7 +153,7 @@ fn parse(place: &str, text: &str, format: InputFormat) -> Result<(Vec<Document>,
             Ok((documents, blank))
         }
         InputFormat::Json => Ok((json(text, |line| format!("{place}:{line}"))?, 0)),
-        InputFormat::Csv => Ok((csv(place, text)?, 0)),
+        InputFormat::Csv => csv(place, text),
     }
 }
 
@@ -167,7 +167,7 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a str, place: impl Fn(usize) 
     })
 }
 
-fn csv(place: &str, text: &str) -> Result<Vec<Document>> {
+fn csv(place: &str, text: &str) -> Result<(Vec<Document>, usize)> {
     let at = |line: u64| format!("{place}:{line}");
     let refuse = |e: csv::Error| {
         let line = e.position().map_or(1, csv::Position::line);
@@ -184,19 +184,25 @@ fn csv(place: &str, text: &str) -> Result<Vec<Document>> {
     let column = |name: &str| headers.iter().position(|h| h.trim().eq_ignore_ascii_case(name));
     let text_column = column("text").ok_or_else(|| {
         let found: Vec<&str> = headers.iter().collect();
-        Error::bad_input(format!("no column \"text\" among \"{}\"", found.join("\", \"")))
-            .at(at(1))
-            .hint("name the documents' column text")
+        let hint = match headers.iter().any(|h| h.contains([';', '\t'])) {
+            true => "separate the columns by commas, and name the documents' column text",
+            false => "name the documents' column text",
+        };
+        Error::bad_input(format!("no column \"text\" among \"{}\"", found.join("\", \""))).at(at(1)).hint(hint)
     })?;
     let id_column = column("id");
     let field = |record: &csv::StringRecord, column: usize| record.get(column).unwrap_or_default().to_owned();
+    let height = |record: &csv::StringRecord| 1 + record.iter().map(|f| f.matches('\n').count()).sum::<usize>();
     let mut documents = Vec::new();
+    let mut lines = height(&headers);
     for record in reader.records() {
         let record = record.map_err(refuse)?;
+        lines += height(&record);
         let id = id_column.map(|c| Id::Text(field(&record, c)));
         documents.push(Document { text: field(&record, text_column), id });
     }
-    Ok(documents)
+    // The reader passes over blank lines: they are those that no record takes.
+    Ok((documents, text.lines().count().saturating_sub(lines)))
 }
 
 impl<'de> Deserialize<'de> for Document {
@@ -252,6 +258,15 @@ mod tests {
         assert_eq!(texts("[\"one, and\",\n{\"id\":null,\"text\":\"two \\\"quoted\\\"\"}]", InputFormat::Json), wanted);
         assert_eq!(texts("n,Text\n1,\"one, and\"\n2,\"two \"\"quoted\"\"\"\n", InputFormat::Csv), wanted);
         assert_eq!(parse("f", "a\n\n \nb", InputFormat::Text).unwrap().1, 2);
+        for (blank, csv) in [
+            (0, "text\na\nb"),
+            (0, "text\r\na\r\n"),
+            (3, "\ntext\n\na\n\nb"),
+            (2, "id,text\r\n1,a\r\n\r\n\r\n"),
+            (1, "text\n\"a\n\nb\"\n\nc\n"),
+        ] {
+            assert_eq!(parse("f", csv, InputFormat::Csv).unwrap().1, blank, "{csv:?}");
+        }
     }
 
     #[test]
@@ -261,6 +276,12 @@ mod tests {
         assert!(error("[\"a\",\n\"b\",\n7]", InputFormat::Json).starts_with("f:3: invalid type: integer `7`"));
         assert!(error("text,id\na,1\nb\n", InputFormat::Csv).starts_with("f:3: 1 columns, the first line has 2"));
         assert!(error("body\na\n", InputFormat::Csv).starts_with("f:1: no column \"text\" among \"body\""));
+        assert!(error("id;text\n1;a\n", InputFormat::Csv).contains("separate the columns by commas"));
+        let id = "id must be a string or a number";
+        let jsonl = error("\"a\"\n{\"text\":\"b\",\"id\":true}\n", InputFormat::Jsonl);
+        assert!(jsonl.starts_with(&format!("f:2: {id} (column ")), "{jsonl}");
+        let json = error("[\"a\",\n{\"id\":[1],\"text\":\"b\"}]", InputFormat::Json);
+        assert!(json.starts_with(&format!("f:2: {id} (column ")), "{json}");
         assert!(
             utf8("f", 1, b"a\nb\n\xff".to_vec()).unwrap_err().to_string().starts_with("f:3: the text is not UTF-8")
         );

@@ -215,7 +215,11 @@ fn print(r: &Report, out: &mut dyn Write) -> std::io::Result<()> {
     line("runs on", format!("the processor, {} instructions, {} thread{threads}", r.run.instructions, r.run.threads))?;
     line(
         "memory",
-        format!("about {} for weights and up to {} to work in", size(r.run.weight_bytes), size(r.run.working_bytes)),
+        format!(
+            "about {} for weights and {} to work in (a full batch; a document longer than that takes more)",
+            size(r.run.weight_bytes),
+            size(r.run.working_bytes)
+        ),
     )?;
     for warning in &i.warnings {
         line("warning", warning.clone())?;

@@ -2,10 +2,12 @@
 //! ending at once. A second Ctrl-C always ends at once.
 
 use std::{
+    fs,
     io::{IsTerminal, Write},
+    path::PathBuf,
     process,
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -15,6 +17,8 @@ use crate::backend::{Cancel, Pace};
 
 static CANCEL: OnceLock<Cancel> = OnceLock::new();
 static PAUSES: AtomicBool = AtomicBool::new(false);
+/// A file that is of no use unless the run ends well.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Starts to listen; a system that refuses keeps its own way to end programs.
 pub(crate) fn listen() {
@@ -36,7 +40,31 @@ pub(crate) fn pausing<T>(work: impl FnOnce(&Cancel) -> T) -> T {
     result
 }
 
+/// A file under way: removed when this is dropped, and when an interrupt ends the run before that.
+pub(crate) struct Unfinished;
+
+impl Unfinished {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        *UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner) = Some(path);
+        Self
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        remove_unfinished();
+    }
+}
+
+/// One that has got its final name is no longer there: that is well.
+fn remove_unfinished() {
+    if let Some(path) = UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = fs::remove_file(path);
+    }
+}
+
 fn leave() -> ! {
+    remove_unfinished();
     let mut stderr = std::io::stderr().lock();
     // A progress bar may stand on this line.
     let start = if stderr.is_terminal() { "\r\x1b[2K" } else { "" };

@@ -19,6 +19,7 @@ mod tokenize;
 mod visible;
 
 use std::{
+    ffi::OsString,
     io::{BufWriter, Write},
     path::PathBuf,
     process::ExitCode,
@@ -27,6 +28,7 @@ use std::{
 use clap::{
     Args, Parser, Subcommand, ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
+    error::{ContextKind, ContextValue},
 };
 
 use crate::{
@@ -155,9 +157,21 @@ impl Common {
     }
 }
 
+/// Says how to write a text that starts with `-`, where such a text was taken for an option.
+fn with_tip(mut e: clap::Error, arguments: impl Iterator<Item = OsString>) -> clap::Error {
+    let arguments: Vec<String> =
+        arguments.map(|a| a.to_string_lossy().into_owned()).take_while(|a| a != "--").collect();
+    let pair = arguments.windows(2).find(|w| ["--query", "--instruction"].contains(&&*w[0]) && w[1].starts_with('-'));
+    if let (clap::error::ErrorKind::UnknownArgument, Some([option, text])) = (e.kind(), pair) {
+        let tip = format!("for a text that starts with -, write '{option}={text}'");
+        e.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    e
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|e| with_tip(e, std::env::args_os()).exit());
     interrupt::listen();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (common, out_ref) = (&cli.common, &mut out);

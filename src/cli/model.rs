@@ -31,23 +31,33 @@ pub(crate) struct Found {
 
 /// Where a model came from, for errors about it.
 #[derive(Clone)]
-pub(crate) enum Place {
-    Builtin,
-    Path(PathBuf),
+pub(crate) struct Place {
+    /// The model as a whole.
+    whole: PathBuf,
+    /// Its files: what the core calls each, and its path.
+    files: Vec<(String, PathBuf)>,
 }
 
 impl Place {
-    /// An error with its place: the path in full, since the core knows file names only.
+    fn new(whole: PathBuf, files: &[SourceFile]) -> Self {
+        let in_folder = whole.is_dir();
+        let path = |f: &SourceFile| if in_folder { whole.join(&f.name) } else { whole.clone() };
+        Self { files: files.iter().map(|f| (f.name.clone(), path(f))).collect(), whole }
+    }
+
+    /// An error with its place. The core knows the files by their names: such a name becomes the file's path.
     pub(crate) fn name(&self, e: Error) -> Error {
-        match self {
-            Self::Builtin => e.at(BUILTIN),
-            Self::Path(path) => {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                // The core names the file already, if it is about one.
-                let folder = if e.to_string().starts_with(&*name) { path.parent().unwrap_or(path) } else { path };
-                if folder.as_os_str().is_empty() { e } else { e.at(folder.display().to_string()) }
-            }
-        }
+        let text = e.to_string();
+        let of_file = self.files.iter().find_map(|(name, path)| {
+            let rest = text.strip_prefix(name.as_str())?.strip_prefix(": ")?;
+            Some(Error::new(e.kind(), rest).at(path.display().to_string()))
+        });
+        of_file.unwrap_or_else(|| e.at(self.whole.display().to_string()))
+    }
+
+    /// The paths of the model's files.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files.iter().map(|(_, path)| path.as_path())
     }
 }
 
@@ -107,7 +117,11 @@ pub(crate) fn find_here(common: &Common, model: &str) -> Result<Found> {
 
 fn on_disk(spec: Spec) -> Result<Found> {
     match spec {
-        Spec::Builtin => Ok(Found { name: BUILTIN.into(), files: local::builtin(), place: Place::Builtin }),
+        Spec::Builtin => {
+            let files = local::builtin();
+            let place = Place::new(BUILTIN.into(), &files);
+            Ok(Found { name: BUILTIN.into(), files, place })
+        }
         Spec::Path(path) => {
             let full = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
             let name =
@@ -119,13 +133,19 @@ fn on_disk(spec: Spec) -> Result<Found> {
 }
 
 fn at(name: String, path: PathBuf) -> Result<Found> {
-    Ok(Found { name, files: local::open(&path)?, place: Place::Path(path) })
+    let files = local::open(&path)?;
+    let place = Place::new(path, &files);
+    Ok(Found { name, files, place })
 }
 
 fn with_tokenizer(common: &Common, mut found: Found) -> Result<Found> {
     if let Some(path) = &common.tokenizer {
-        found.files.retain(|f| f.name != "tokenizer.json");
-        found.files.push(local::open_tokenizer(path)?);
+        let file = local::open_tokenizer(path)?;
+        found.files.retain(|f| f.name != file.name);
+        found.place.files.retain(|(name, _)| *name != file.name);
+        let path = if path.is_dir() { path.join(&file.name) } else { path.clone() };
+        found.place.files.push((file.name.clone(), path));
+        found.files.push(file);
     }
     Ok(found)
 }

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    model::DEFAULT_MAX_LENGTH,
     rerank::{RankOptions, Ranked, ReplyDocument, Request, Scores, rank, reply},
 };
 
@@ -98,6 +99,9 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
     for warning in &scores.warnings {
         note(common.quiet, warning);
     }
+    if let Some(cut) = cut(common, &scores, reranker.info().context_length) {
+        note(common.quiet, &cut);
+    }
     let how = RankOptions { top_n: options.top_n, threshold: options.threshold, raw: options.raw_scores };
     let ranked = rank(&scores, &how);
     let name = &reranker.info().name;
@@ -166,15 +170,30 @@ fn identity(model: &str, request: &Request) -> String {
     format!("rerank-{hex}")
 }
 
+/// What to say of documents whose ends were cut.
+fn cut(common: &Common, scores: &Scores, context: usize) -> Option<String> {
+    let (cut, n) = (scores.scored.iter().filter(|s| s.truncated).count(), scores.scored.len());
+    let length = count(common.max_length.unwrap_or(DEFAULT_MAX_LENGTH.min(context)) as u64);
+    let (documents, were, ends) = match (n, cut) {
+        (_, 0) => return None,
+        (1, _) => ("document", "was", "its end was"),
+        (_, 1) => ("documents", "was", "its end was"),
+        _ => ("documents", "were", "their ends were"),
+    };
+    Some(format!("{cut} of {n} {documents} {were} cut to {length} tokens; {ends} not read"))
+}
+
+/// The speed counts only what was computed.
 fn summary(scores: &Scores, shown: usize) -> String {
-    let (n, tokens) = (scores.scored.len(), scores.prompt_tokens());
-    let cut = scores.scored.iter().filter(|s| s.truncated).count();
-    let seconds = ((scores.tokenize_ms + scores.infer_ms) / 1e3).max(1e-6);
+    let (n, tokens, shared) = (scores.scored.len(), scores.prompt_tokens(), scores.prefix_reused);
+    let speed = (tokens - shared) as f64 / (scores.infer_ms / 1e3).max(1e-6);
     let plural = if n == 1 { "" } else { "s" };
     let hidden = if shown < n { format!(", {shown} shown") } else { String::new() };
-    let cut = if cut > 0 { format!(", {cut} cut to the maximum length") } else { String::new() };
-    let speed = count((tokens as f64 / seconds) as u64);
-    format!("{n} document{plural}{hidden}{cut}; {} tokens in {seconds:.2} s, {speed} tokens/s", count(tokens as u64))
+    let reused = match shared {
+        0 => String::new(),
+        _ => format!(", {} of them shared and computed once", count(shared as u64)),
+    };
+    format!("{n} document{plural}{hidden}; {} tokens{reused}, {} tokens/s", count(tokens as u64), count(speed as u64))
 }
 
 fn print_table(

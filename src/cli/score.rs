@@ -30,6 +30,8 @@ const LONGEST_LINE: u64 = 256 << 20;
 In:  {\"query\": \"...\", \"document\": \"...\", \"instruction\"?: \"...\"} on each line; an instruction of its own wins over --instruction
 Out: {\"score\", \"logit\", \"logits\": {\"yes\", \"no\"}, \"tokens\", \"truncated\"} on each line; logit = yes - no
 Consecutive rows with the same query and instruction share the work on their prompt's beginning: keep them together.
+Rows are answered when the query or the instruction changes, after 1,000 rows, or at the end of the input: a program that feeds \
+rows through a pipe must close it to get the last answers, and cannot wait for each answer before the next row.
 
 Example:
   edge-reranker score pairs.jsonl > scores.jsonl")]

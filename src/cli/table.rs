@@ -42,8 +42,8 @@ pub(crate) fn write(out: &mut dyn Write, rows: &[Row], named: &str, columns: usi
     writeln!(out, "{:>rank_width$}  {:<score_width$}  {:BAR$}  {named:<name_width$}  document", "#", "score", "")?;
     for (i, (row, name)) in rows.iter().zip(&names).enumerate() {
         let cut = if row.truncated { "[cut] " } else { "" };
-        let text = format!("{cut}{}", one_line(row.text));
-        let text = if whole { String::new() } else { fit(&text, columns.saturating_sub(fixed)).into_owned() };
+        let text = format!("{cut}{}", if whole { String::new() } else { one_line(row.text) });
+        let text = fit(text.trim_end(), columns.saturating_sub(fixed));
         let gap = " ".repeat(name_width - width(name));
         let line = format!(
             "{:>rank_width$}  {:>score_width$.4}  {}  {name}{gap}  {text}",

@@ -37,3 +37,10 @@ export async function fails(promise, code, words) {
 }
 
 export const many = (n) => Array.from({ length: n }, (_, i) => `Document number ${i} is about the capital of China, bananas and ${'long rivers and '.repeat(i % 7)}trains.`);
+
+// The code of one section of the README.
+export async function sampleOf(heading) {
+  const text = await readFile(new URL('../../README.md', import.meta.url), 'utf8');
+  const section = text.slice(text.indexOf(`\n## ${heading}\n`));
+  return /```\w+\n(.*?)```/s.exec(section)[1];
+}

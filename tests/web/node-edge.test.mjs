@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { Reranker, RerankError } from '../../pkg/src/edge.js';
 import { fails, modelBytes } from './node-common.mjs';
 
@@ -18,8 +19,16 @@ test('the module and the model are given', async () => {
   await reranker.unload();
 });
 
-test('a file that is no module is named, and the next load may bring a better one', async () => {
+test('a file that is no module is named, and the next load may bring a better one', async (t) => {
   const node = await import('../../pkg/src/node.js');
-  await fails(node.Reranker.load({ wasm: new Uint8Array(5), model: await modelBytes('tiny-f32.gguf'), worker: true }), 'unsupported', /does not start/);
+  const worker = new Worker(new URL('../../pkg/src/node-worker.js', import.meta.url)); // a thread in which nothing was loaded yet
+  t.after(() => worker.terminate());
+  const load = (wasm) => node.Reranker.load({ wasm, worker, model });
+  const model = await modelBytes('tiny-f32.gguf');
+  await fails(load(new Uint8Array(5)), 'unsupported', /does not start/);
+  await fails(load('./nope.wasm'), 'download', /nope\.wasm/);
+  const reranker = await load(new URL('../../pkg/dist/edge_reranker_bg.wasm', import.meta.url));
+  assert.equal((await reranker.rerank('q', ['a'])).results.length, 1);
+  await reranker.unload();
   assert.equal(node.RerankError, RerankError);
 });

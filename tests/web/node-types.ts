@@ -13,6 +13,13 @@ const options: LoadOptions[] = [
   { model: new Blob([]), wasm: new ArrayBuffer(8), gpu: { powerPreference: 'low-power' } },
 ];
 
+interface Passage {
+  id: string;
+  text: string;
+  page: number;
+}
+const passages: readonly Passage[] = [{ id: 'a', text: 'one', page: 1 }];
+
 export async function use(): Promise<RerankResult> {
   await using reranker: Reranker = await Reranker.load(options[0]);
   const documents: readonly DocumentInput[] = ['one', { text: 'two', id: 'b', page: 7 }];
@@ -24,6 +31,7 @@ export async function use(): Promise<RerankResult> {
   const names: string[] = (await models.list()).map((model) => model.label);
   const lost: { reason: 'destroyed' | 'device-lost' | 'oom' } = await reranker.lost;
   console.log(scores, ids, sharedPrefix, info.layers, able.simd, names, lost.reason);
+  await reranker.rerank('query', passages);
   return reranker.rerank('query', documents, { topN: 1, threshold: null, onScore: ({ done, total }) => console.log(done / total) });
 }
 
@@ -35,5 +43,7 @@ export function codeOf(error: unknown): RerankErrorCode | undefined {
 export const noQuery = (reranker: Reranker) => reranker.rerank();
 // @ts-expect-error numbers are no documents
 export const numbers = (reranker: Reranker) => reranker.rerank('query', [1, 2]);
+// @ts-expect-error a stream does not know the best
+export const best = (reranker: Reranker) => reranker.rerankStream('query', ['one'], { topN: 1 });
 // @ts-expect-error it is loaded, not constructed
 export const constructed = () => new Reranker();

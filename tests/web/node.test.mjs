@@ -1,5 +1,6 @@
 // The package in Node, with the engine in this thread and in a worker thread: scores against the goldens, and every promise of the class.
 import assert from 'node:assert/strict';
+import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { capabilities, models, Reranker } from '../../pkg/src/node.js';
@@ -113,6 +114,10 @@ for (const worker of [false, true]) {
     assert.deepEqual(none.results, []);
     assert.equal(none.usage.totalTokens, 0);
     assert.equal((await reranker.score([])).length, 0);
+    const heard = [];
+    const pairs = [['one', 'a'], ['one', 'b'], ['two', 'c']];
+    const scores = await reranker.score(pairs, { onScore: ({ index, score, total }) => heard.push([index, score, total]) });
+    assert.deepEqual(heard.sort((a, b) => a[0] - b[0]), [...scores].map((score, index) => [index, score, 3]));
   });
 
   test(`calls at the same time are answered one after the other, ${where}`, async (t) => {
@@ -135,9 +140,18 @@ for (const worker of [false, true]) {
       assert.ok(event);
       break;
     }
-    const started = performance.now();
+    let scored = 0;
+    const watched = reranker.rerankStream(QUERY, many(20_000), { onScore: () => scored++ });
+    await watched.next();
+    await watched.return();
     await reranker.rerank(QUERY, ['one']);
-    assert.ok(performance.now() - started < 1000, 'the work of the stream went on');
+    assert.ok(scored > 0 && scored < 20_000, 'the work of the stream went on');
+    const least = results[5].relevanceScore;
+    const kept = [];
+    for await (const { index } of reranker.rerankStream(QUERY, documents, { threshold: least })) kept.push(index);
+    const wanted = results.filter((result) => result.relevanceScore >= least);
+    assert.deepEqual(kept.sort(), wanted.map((result) => result.index).sort());
+    await fails(reranker.rerankStream(QUERY, documents, { topN: 3 }).next(), 'bad-input', /topN/);
     await fails(reranker.rerankStream(QUERY, [null])[Symbol.asyncIterator]().next(), 'bad-input', /documents\[0\]/);
   });
 
@@ -237,6 +251,8 @@ test('arguments are checked with their place', async (t) => {
   await fails(rerank(undefined, []), 'bad-input', /query must be a string/);
   await fails(rerank(QUERY, 'text'), 'bad-input', /documents must be an array/);
   await fails(rerank(QUERY, ['a', null]), 'bad-input', /documents\[1\] must be a string or an object/);
+  await fails(rerank({}, []), 'bad-input', /got an object\./);
+  await fails(rerank(QUERY), 'bad-input', /got undefined\./);
   await fails(rerank(QUERY, ['a', 'b', 'c', { text: 4 }]), 'bad-input', /documents\[3\]\.text must be a string/);
   await fails(rerank(QUERY, [{ text: 'a', id: 4 }]), 'bad-input', /documents\[0\]\.id/);
   await fails(rerank(QUERY, new Array(2)), 'bad-input', /documents\[0\]/);
@@ -279,7 +295,8 @@ test('capabilities and models tell what is there', async () => {
   const able = await capabilities();
   assert.equal(able.simd, true);
   assert.equal(able.recommended.device, 'wasm');
-  assert.ok(able.threads >= 1 && able.recommended.reason);
+  assert.equal(able.threads, availableParallelism());
+  assert.ok(able.recommended.reason);
   const ids = (await models.list()).map((model) => model.id);
   assert.deepEqual(ids, ['mini', '0.6b-q8', '0.6b-q4']);
 });

@@ -3,7 +3,7 @@ import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import { badInput } from '../errors.js';
+import { badInput, RerankError } from '../errors.js';
 import { fetchWasm } from '../engine.js';
 import { folderFiles, isWeights } from '../hub.js';
 
@@ -19,7 +19,15 @@ export function spawn() {
 
 export function wasm(given = new URL('../../dist/edge_reranker_bg.wasm', import.meta.url).href) {
   if (typeof given !== 'string') return given;
-  return given.startsWith('file:') ? readFile(new URL(given)) : fetchWasm(given);
+  return given.startsWith('file:') ? readModule(fileURLToPath(given)) : fetchWasm(given);
+}
+
+async function readModule(place) {
+  try {
+    return await readFile(place);
+  } catch (cause) {
+    throw new RerankError('download', `Cannot read ${place}: ${cause.message}. Check the \`wasm\` option, or leave it out.`, { cause });
+  }
 }
 
 export const builtin = async ({ local }) => local(await openFile(fileURLToPath(new URL('../../dist/mini.gguf', import.meta.url))));
@@ -53,8 +61,8 @@ async function existing(place) {
 
 // One file, or those of a Hugging Face folder that the engine reads, or the one GGUF file of a folder.
 export async function openPath(place) {
-  if (!(await stat(place)).isDirectory()) return [await openFile(place)];
-  const all = (await readdir(place)).sort();
+  const all = await listFolder(place);
+  if (!all) return [await openFile(place)];
   const ggufs = all.filter((one) => /\.gguf$/i.test(one));
   const names = all.some(isWeights) ? folderFiles(all) : ggufs;
   if (!names.length) throw badInput(`${place} is not a model folder: it needs a .gguf file, or config.json, tokenizer.json and *.safetensors.`);
@@ -69,12 +77,23 @@ export async function openPath(place) {
   }
 }
 
+const unreadable = (place, cause) => new RerankError('bad-input', `Cannot read ${place}: ${cause.message}.`, { cause });
+
+// The sorted names in a folder; null for a file.
+async function listFolder(place) {
+  try {
+    return (await stat(place)).isDirectory() ? (await readdir(place)).sort() : null;
+  } catch (cause) {
+    throw unreadable(place, cause);
+  }
+}
+
 async function openFile(place) {
   let handle;
   try {
     handle = await open(place);
   } catch (cause) {
-    throw badInput(`Cannot read ${place}: ${cause.message}.`);
+    throw unreadable(place, cause);
   }
   const { size } = await handle.stat();
   return { name: basename(place), size, read: (start, end) => readFully(handle, place, start, end), close: () => handle.close() };
@@ -84,7 +103,9 @@ async function readFully(handle, place, start, end) {
   const bytes = new Uint8Array(end - start);
   let at = 0;
   while (at < bytes.length) {
-    const { bytesRead } = await handle.read(bytes, at, Math.min(bytes.length - at, 1 << 30), start + at);
+    const { bytesRead } = await handle.read(bytes, at, Math.min(bytes.length - at, 1 << 30), start + at).catch((cause) => {
+      throw unreadable(place, cause);
+    });
     if (!bytesRead) throw badInput(`${place} became shorter while it was read: load it again.`);
     at += bytesRead;
   }

@@ -1,5 +1,5 @@
 // Pages and web workers.
-import { badInput } from '../errors.js';
+import { badInput, shorten } from '../errors.js';
 import { fetchWasm } from '../engine.js';
 
 export const name = 'browser';
@@ -17,7 +17,7 @@ export function address(text) {
   try {
     return new URL(text, globalThis.document?.baseURI ?? globalThis.location?.href).href;
   } catch {
-    throw badInput(`'${text}' is not an address.`);
+    throw badInput(`'${shorten(text)}' is not an address.`);
   }
 }
 

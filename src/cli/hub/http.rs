@@ -45,7 +45,7 @@ impl Client {
     pub(super) fn from_environment() -> Result<Self> {
         if variable("HF_HUB_OFFLINE").is_some_and(|v| matches!(v.to_lowercase().as_str(), "1" | "true" | "yes" | "on"))
         {
-            return Err(Error::new(ErrorKind::Download, "HF_HUB_OFFLINE forbids the network")
+            return Err(Error::new(ErrorKind::Download, "is to be downloaded, and HF_HUB_OFFLINE forbids it")
                 .hint("unset it, or give a local model"));
         }
         let agent = Agent::config_builder()

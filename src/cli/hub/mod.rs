@@ -27,7 +27,7 @@ pub(crate) fn cached(id: &Id) -> Result<Option<PathBuf>> {
 
 /// Downloads what of a model is not here yet and gives its path.
 pub(crate) fn download(id: &Id, quiet: bool) -> Result<PathBuf> {
-    let client = Client::from_environment()?;
+    let client = Client::from_environment().map_err(|e| e.at(format!("model {}", id.repo)))?;
     let repo = Repo::new(id)?;
     let (commit, files) = plan(&client, id)?;
     let missing: Vec<&Wanted> = files.iter().filter(|f| !repo.blob(&f.etag).is_file()).collect();
