@@ -2,6 +2,7 @@
 
 import { $, announce, notice } from './dom.js'
 import { createDocumentList } from './document-list.js'
+import { isFilled } from './documents.js'
 import { explain } from './errors.js'
 import { copy, save, toCsv, toJson } from './export.js'
 import { wireFiles } from './files.js'
@@ -13,7 +14,6 @@ import { createResults } from './results.js'
 
 const APPLE = /Mac|iPhone|iPad/.test(navigator.platform)
 
-let stale = false
 let ranking = null
 let models = null
 
@@ -23,9 +23,7 @@ const form = createForm({ list, onchange: inputChanged })
 
 function inputChanged() {
   drawRun()
-  if (stale || !ranking?.last) return
-  stale = true
-  results.note('Query, options or documents have changed since this ranking.')
+  results.changed()
 }
 
 function drawRun() {
@@ -41,15 +39,13 @@ function drawRun() {
 function rank() {
   if (!models?.current || ranking.running) return
   const request = form.read()
-  const documents = list.get().filter((document) => document.text.trim() !== '')
-  const missing = request.query.trim() === '' ? ['Write a query first.', 'query'] : documents.length === 0 ? ['Add a document first.', 'docs-add'] : null
+  const documents = list.get().map((document, at) => ({ ...document, at })).filter(isFilled)
+  const missing = request.query.trim() === '' ? ['Write a query first.', 'query'] : documents.length === 0 ? ['Add a document first.', 'docs-add'] : form.fault()
   if (missing) {
     $('run-note').textContent = missing[0]
     announce(missing[0])
-    $(missing[1]).focus()
-    return
+    return $(missing[1]).focus()
   }
-  stale = false
   const focused = document.activeElement === $('rank')
   ranking.start({ ...request, documents }).then(() => { if (focused && [document.body, $('cancel')].includes(document.activeElement)) $('rank').focus() })
   if (focused) $('cancel').focus()
@@ -72,7 +68,7 @@ async function start() {
   }
 
   let panel = null
-  models = createModels({ edge, remoteHost: hubAddress, idle: async () => ranking?.work, onchange: () => { panel?.draw(); drawRun() } })
+  models = createModels({ edge, remoteHost: hubAddress, idle: async () => ranking?.work, onchange: () => { panel?.draw(); form.allow(models.current?.info.contextLength); drawRun() } })
   panel = createModelPanel({ models, catalogue: await edge.models.list(), capabilities })
   ranking = createRanking({ models, results, onchange: drawRun })
   await models.load({ label: 'mini', id: 'mini', model: 'mini' })
@@ -87,6 +83,10 @@ async function copyJson() {
 
 $('key-mod').textContent = APPLE ? '⌘' : 'Ctrl'
 $('rank').addEventListener('click', rank)
+$('answer-hint-button').addEventListener('click', () => {
+  if ($('model-panel').hidden) $('model-toggle').click()
+  $('model-toggle').focus()
+})
 $('cancel').addEventListener('click', () => ranking.cancel())
 $('copy-json').addEventListener('click', copyJson)
 $('save-json').addEventListener('click', () => save('ranking.json', 'application/json', `${JSON.stringify(toJson(ranking.last), null, 2)}\n`))

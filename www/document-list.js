@@ -1,7 +1,7 @@
 // The documents as the reader edits them: a list of text boxes, or one box with a document a line.
 
 import { $, announce, h, icon, looksLikeCode, notice, press, settle } from './dom.js'
-import { fromLines, toLines } from './documents.js'
+import { fromLines, isFilled, toLines } from './documents.js'
 import { count, plural } from './format.js'
 
 const PAGE = 50
@@ -16,15 +16,21 @@ export function createDocumentList({ onchange }) {
   let pasted = null // the paste box's text, as it stood when it was last read
 
   const changed = () => { updateCount(); onchange() }
-  const readPaste = settle(() => {
-    if ($('paste').value === pasted) return
-    pasted = $('paste').value
-    documents = fromLines(pasted, documents)
+  /** An offer to undo ends with the next edit: it would take that back too. Filling an emptied list keeps it. */
+  const edited = (before) => {
+    if (before.length > 0) $('docs-note').replaceChildren()
     changed()
+  }
+  const readPaste = settle(() => {
+    if ($('paste').readOnly || $('paste').value === pasted) return
+    const before = documents
+    pasted = $('paste').value
+    documents = fromLines(pasted, before)
+    edited(before)
   }, 250)
 
   function updateCount() {
-    const filled = documents.filter((document) => document.text.trim() !== '').length
+    const filled = documents.filter(isFilled).length
     $('docs-count').textContent = count(filled)
     $('docs-clear').disabled = documents.length === 0
   }
@@ -37,7 +43,7 @@ export function createDocumentList({ onchange }) {
     box.addEventListener('input', () => {
       documents[at] = { ...documents[at], text: box.value }
       box.rows = rowsFor(box.value)
-      changed()
+      edited(documents)
     })
     return h('li', {},
       h('span', { class: 'number', 'aria-hidden': 'true' }, String(at + 1)),
@@ -62,29 +68,33 @@ export function createDocumentList({ onchange }) {
     const fits = size <= PASTED_CHARACTERS
     pasted = fits ? toLines(documents) : ''
     $('paste').value = pasted
+    $('paste').readOnly = !fits
+    $('paste-replace').hidden = fits
     $('paste-help').textContent = fits
-      ? 'One document a line. ↵ stands for a line break inside a document.'
-      : `${plural(documents.length, 'document')} with ${count(size)} characters are too much to edit here. They stay until you paste others, one a line.`
+      ? 'One document a line. ↵ stands for a line break inside a document, \\↵ for the sign itself.'
+      : `${plural(documents.length, 'document')} with ${count(size)} characters are too much to edit here.`
   }
 
   function remove(at) {
-    documents = documents.filter((_, other) => other !== at)
+    const before = documents
+    documents = before.filter((_, other) => other !== at)
     draw()
     const buttons = $('docs').querySelectorAll('button.bare')
     const next = buttons[Math.min(at, buttons.length - 1)] ?? $('docs-add')
     next.focus()
     announce(`Document removed, ${plural(documents.length, 'document')} left`)
-    changed()
+    edited(before)
   }
 
   function add() {
     setMode('list')
-    documents = [...documents, { text: '' }]
+    const before = documents
+    documents = [...before, { text: '' }]
     shown = Math.max(shown, documents.length > shown + PAGE ? shown : documents.length)
     draw()
     const boxes = $('docs').querySelectorAll('textarea')
     boxes[boxes.length - 1].focus()
-    changed()
+    edited(before)
   }
 
   function setMode(next) {
@@ -113,7 +123,13 @@ export function createDocumentList({ onchange }) {
   }
 
   $('docs-add').addEventListener('click', add)
-  $('docs-clear').addEventListener('click', () => { replace([], `${plural(documents.length, 'document')} cleared.`); $('docs-add').focus() })
+  function clear(next) {
+    replace([], `${plural(documents.length, 'document')} cleared.`)
+    next.focus()
+  }
+
+  $('docs-clear').addEventListener('click', () => clear(mode === 'list' ? $('docs-add') : $('paste')))
+  $('paste-replace').addEventListener('click', () => clear($('paste')))
   $('docs-more-button').addEventListener('click', () => {
     const first = shown
     shown += 2 * PAGE

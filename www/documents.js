@@ -5,7 +5,8 @@ import { DocumentError, parseCsv } from './csv.js'
 export { DocumentError }
 
 export const MAX_FILE_BYTES = 32e6
-const LINE_BREAK_MARK = '↵'
+
+export const isFilled = (document) => document.text.trim() !== ''
 
 const PARSERS = {
   txt: parseText, text: parseText, md: parseText,
@@ -20,7 +21,7 @@ export async function readDocuments(file) {
   if (!parse) throw new DocumentError(`“${file.name}” is not a document list. Use .txt (one document a line), .jsonl, .csv with a column “text”, or .json.`)
   if (file.size > MAX_FILE_BYTES) throw new DocumentError(`“${file.name}” has ${(file.size / 1e6).toFixed(0)} MB; this page reads up to ${MAX_FILE_BYTES / 1e6} MB.`)
   const documents = parse(decode(new Uint8Array(await file.arrayBuffer())))
-  if (documents.length === 0) throw new DocumentError(`“${file.name}” holds no documents.`)
+  if (!documents.some(isFilled)) throw new DocumentError(`“${file.name}” holds no documents.`)
   return documents
 }
 
@@ -148,13 +149,21 @@ export function lineOfEntry(text, wanted) {
   return line
 }
 
-/** Documents as the paste box shows them: one a line, line breaks inside as a mark. */
+/** Documents as the paste box shows them: one a line, ↵ for a line break inside, \↵ for the sign itself. */
 export function toLines(documents) {
-  return documents.map((document) => document.text.replace(/\r\n|\n|\r/g, LINE_BREAK_MARK)).join('\n')
+  return documents.map(({ text }) => text.replace(/(\\*)(\r\n|\n|\r|↵)/g, (_, slashes, mark) => `${slashes}${slashes}${mark === '↵' ? '\\' : ''}↵`)).join('\n')
 }
+
+const fromLine = (line) => line.replace(/(\\*)↵/g, (_, slashes) => slashes.slice(0, slashes.length >> 1) + (slashes.length % 2 === 1 ? '↵' : '\n'))
 
 /** The paste box -> documents; a line that was there before keeps its document, id and all. */
 export function fromLines(text, before = []) {
-  const known = new Map(before.map((document) => [toLines([document]), document]))
-  return parseText(text).map((document) => known.get(document.text) ?? { text: document.text.replaceAll(LINE_BREAK_MARK, '\n') })
+  const known = new Map()
+  for (const document of before) {
+    const line = toLines([document])
+    if (known.has(line)) known.get(line).push(document)
+    else known.set(line, [document])
+  }
+  for (const same of known.values()) same.reverse()
+  return parseText(text).map((line) => known.get(line.text)?.pop() ?? { text: fromLine(line.text) })
 }

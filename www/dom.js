@@ -25,8 +25,8 @@ export const icon = (name) => svg('svg', { class: 'icon', 'aria-hidden': 'true',
 
 export const hiddenText = (text) => h('span', { class: 'visually-hidden' }, text)
 
-/** Only for the choice of a typeface: indented lines, or an end that prose does not have. */
-export const looksLikeCode = (text) => /\n(\t| {2})|[;}]\s*$|=>|\w\(.*\)\s*$/.test(text.slice(0, 2000))
+/** Only for the choice of a typeface: indented lines, options of a command, or an end that prose does not have. */
+export const looksLikeCode = (text) => /\n(\t| {2})|[;}]\s*$|=>|\w\(.*\)\s*$|^[a-z][\w.-]* (\S+ )*-{1,2}\w/.test(text.slice(0, 2000))
 
 /** Says something to screen readers without moving the focus. */
 export function announce(text) {

@@ -10,15 +10,18 @@ const KNOWN = {
   integrity: ['The file is not the one expected', 'It was damaged on the way or has changed on the server. Download it again.'],
   'bad-model': ['This model file cannot be used', 'A GGUF file of a Qwen3-Reranker model is needed, complete and with its tokeniser inside.'],
   'bad-input': ['This input cannot be ranked', null],
-  'too-long': ['The query is too long', 'Shorten the query or the instruction, or allow a longer prompt under Options.'],
+  'too-long': ['The query is too long', null],
   'not-loaded': ['No model is loaded', 'Choose one under Change model.'],
 }
 
 export const isAbort = (error) => error?.code === 'aborted' || error?.name === 'AbortError'
 
+/** The same codes while a model is loaded. */
+const LOADING = { 'bad-input': ['This model cannot be loaded', 'Check its name or address.'] }
+
 /** An error as the arguments of `notice`. */
-export function explain(error) {
-  const [title, hint] = KNOWN[error?.code] ?? ['Something went wrong', null]
+export function explain(error, { loading = false } = {}) {
+  const [title, hint] = (loading && LOADING[error?.code]) || KNOWN[error?.code] || ['Something went wrong', null]
   const text = error?.message || String(error)
-  return { kind: 'bad', title, text, hint: error?.hint ?? hint, code: error?.code }
+  return { kind: 'bad', title, text, hint, code: error?.code }
 }

@@ -11,19 +11,23 @@ export function toJson({ query, instruction, documents, result }) {
     model: result.model,
     device: result.device,
     results: result.results.map(({ index, relevanceScore, logit, tokens, truncated }, at) => ({
-      rank: at + 1, index, ...(documents[index].id !== undefined && { id: documents[index].id }), relevanceScore, logit, tokens, truncated, text: documents[index].text,
+      rank: at + 1, index: documents[index].at, ...(documents[index].id !== undefined && { id: documents[index].id }), relevanceScore, logit, tokens, truncated, text: documents[index].text,
     })),
     usage: result.usage,
     timings: result.timings,
   }
 }
 
+/** Spreadsheets take a text that begins like a formula for one. */
+const harmless = (text) => (/^[=+@\t\r-]/.test(text ?? '') ? `'${text}` : text)
+
+/** With a byte order mark, by which spreadsheets know UTF-8; `index` counts from 0 in the reader's list. */
 export function toCsv({ documents, result }) {
-  return writeCsv([
+  return `\ufeff${writeCsv([
     ['rank', 'index', 'id', 'relevance_score', 'logit', 'tokens', 'truncated', 'text'],
     ...result.results.map(({ index, relevanceScore, logit, tokens, truncated }, at) =>
-      [at + 1, index, documents[index].id, relevanceScore, logit, tokens, truncated, documents[index].text]),
-  ])
+      [at + 1, documents[index].at, harmless(documents[index].id), relevanceScore, logit, tokens, truncated, harmless(documents[index].text)]),
+  ])}`
 }
 
 export function save(name, type, text) {

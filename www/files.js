@@ -1,25 +1,40 @@
 // Files come by choosing or by dropping anywhere: a .gguf is a model, everything else a document list.
 
 import { $, notice } from './dom.js'
-import { extension, readDocuments } from './documents.js'
+import { extension, isFilled, readDocuments } from './documents.js'
 import { plural } from './format.js'
 
 export function wireFiles({ list, onmodel }) {
-  async function open(file) {
-    if (extension(file.name) === 'gguf') return onmodel(file)
-    try {
-      const documents = await readDocuments(file)
-      list.replace(documents, `${plural(documents.length, 'document')} from ${file.name}.`)
-    } catch (error) {
-      notice($('docs-note'), { kind: 'bad', title: `${file.name} was not read`, text: error.message })
-    }
+  const refuse = (title, text) => notice($('docs-note'), { kind: 'bad', title, text })
+
+  /** Several lists become one, in the order of the files; of several models none is guessed at. */
+  async function open(files) {
+    const models = files.filter((file) => extension(file.name) === 'gguf')
+    const lists = files.filter((file) => !models.includes(file))
+    if (models.length === 1) onmodel(models[0])
+    if (lists.length > 0) await openLists(lists)
+    if (models.length > 1) refuse('One model at a time', `${names(models)} are models, and none was opened.`)
   }
 
-  for (const [id, use] of [['docs-file', open], ['model-file', onmodel]]) {
+  async function openLists(files) {
+    const documents = []
+    for (const file of files) {
+      try {
+        for (const document of await readDocuments(file)) documents.push(document)
+      } catch (error) {
+        return refuse(`${file.name} was not read`, [error.message, files.length > 1 && 'The other files were left out too.'].filter(Boolean).join(' '))
+      }
+    }
+    const filled = documents.filter(isFilled).length
+    const empty = documents.length - filled
+    list.replace(documents, `${plural(filled, 'document')} from ${names(files)}${empty > 0 ? `, and ${empty} without text, which ${empty === 1 ? 'is' : 'are'} not ranked` : ''}.`)
+  }
+
+  for (const [id, use] of [['docs-file', open], ['model-file', ([file]) => onmodel(file)]]) {
     const input = $(id)
     input.addEventListener('change', () => {
-      const [file] = input.files
-      if (file) use(file)
+      const files = [...input.files]
+      if (files.length > 0) use(files)
       input.value = ''
     })
   }
@@ -36,7 +51,8 @@ export function wireFiles({ list, onmodel }) {
     veil.hidden = true
     if (!carriesFiles(event)) return
     event.preventDefault()
-    const [file] = event.dataTransfer.files
-    if (file) open(file)
+    open([...event.dataTransfer.files])
   })
 }
+
+const names = (files) => new Intl.ListFormat('en').format(files.map((file) => file.name))

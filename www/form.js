@@ -1,10 +1,12 @@
 // Query, instruction, limit and examples: the reader's side of a request, remembered for as long as the tab lives.
 
 import { $, h, settle } from './dom.js'
+import { count, plural } from './format.js'
 import { DEFAULT_INSTRUCTION, INSTRUCTIONS, SAMPLES } from './samples.js'
 import { session } from './storage.js'
 
 const DEFAULT_LENGTH = 8192
+const SHORTEST = 128
 const REMEMBERED_CHARACTERS = 500_000
 
 /** `onchange` is called after every change by the reader. */
@@ -12,17 +14,29 @@ export function createForm({ list, onchange }) {
   const save = settle(() => {
     const documents = list.get()
     const size = documents.reduce((sum, document) => sum + document.text.length, 0)
-    session.set('form', { ...read(), documents: size <= REMEMBERED_CHARACTERS ? documents : null })
+    const kept = { ...read(), count: documents.length }
+    if (size > REMEMBERED_CHARACTERS || !session.set('form', { ...kept, documents })) session.set('form', kept)
   }, 500)
 
   const changed = () => { drawNote(); save(); onchange() }
 
+  let longest = DEFAULT_LENGTH // what the loaded model takes
+  const usual = () => Math.min(DEFAULT_LENGTH, longest)
+  const shortest = () => Math.min(SHORTEST, longest)
+
+  /** The limit of now, or null where the box holds none. */
+  function length() {
+    const value = $('max-length').valueAsNumber
+    return Number.isInteger(value) && value >= shortest() && value <= longest ? value : null
+  }
+
+  /** `maxLength` only where the reader chose one: the model knows its own. */
   function read() {
-    const length = $('max-length').valueAsNumber
+    const limit = length()
     return {
       query: $('query').value,
       instruction: $('instruction').value.trim() || DEFAULT_INSTRUCTION,
-      maxLength: Number.isInteger(length) && length >= 1 ? length : DEFAULT_LENGTH,
+      maxLength: limit === null || limit === usual() ? undefined : limit,
     }
   }
 
@@ -33,9 +47,13 @@ export function createForm({ list, onchange }) {
   }
 
   function drawNote() {
-    const { instruction, maxLength } = read()
+    const { instruction } = read()
+    const limit = length()
+    const fault = limit === null ? `A whole number from ${count(shortest())} to ${count(longest)} is needed.` : ''
+    if ($('max-length-error').textContent !== fault) $('max-length-error').textContent = fault
+    $('max-length').setAttribute('aria-invalid', String(limit === null))
     const known = INSTRUCTIONS.find((entry) => entry.text === instruction)
-    $('options-note').textContent = [known?.name ?? 'own instruction', `up to ${maxLength} tokens`].join(' · ')
+    $('options-note').textContent = [known?.name ?? 'own instruction', limit === null ? 'no valid limit' : `up to ${count(limit)} tokens`].join(' · ')
   }
 
   function use(sample, note) {
@@ -66,14 +84,31 @@ export function createForm({ list, onchange }) {
   return {
     read,
     changed,
+    /** What keeps a ranking from starting: [text, id of the box], or null. */
+    fault() {
+      if (length() !== null) return null
+      $('options').open = true
+      return [`Longest prompt: ${$('max-length-error').textContent}`, 'max-length']
+    },
+    /** The loaded model takes prompts of up to `most` tokens. */
+    allow(most) {
+      if (!most || most === longest) return
+      const untouched = $('max-length').value === String(usual())
+      longest = most
+      $('max-length').max = String(longest)
+      $('max-length').min = String(shortest())
+      if (untouched) $('max-length').value = String(usual())
+      drawNote()
+    },
     /** What this tab had before, or the first example. */
     restore() {
       const before = session.get('form')
-      $('max-length').value = String(before?.maxLength ?? DEFAULT_LENGTH)
-      if (!Array.isArray(before?.documents)) return use(SAMPLES[0], null)
+      $('max-length').value = String(Math.min(before?.maxLength || DEFAULT_LENGTH, longest))
+      if (before === null) return use(SAMPLES[0], null)
       $('query').value = String(before.query ?? '')
       setInstruction(String(before.instruction ?? DEFAULT_INSTRUCTION))
-      list.replace(before.documents.filter((document) => typeof document?.text === 'string'))
+      if (Array.isArray(before.documents)) list.replace(before.documents.filter((document) => typeof document?.text === 'string'))
+      else list.replace([], `The list of ${plural(Number(before.count) || 0, 'document')} was too large to be kept when the page was loaded again. Open or paste it once more.`)
     },
   }
 }

@@ -38,7 +38,7 @@ export function createModelPanel({ models, catalogue, capabilities }) {
     event.preventDefault()
     const source = modelFrom($('address').value.trim())
     if (source) return models.load(source)
-    notice($('model-error'), { kind: 'bad', title: 'This address cannot be used', text: 'An https address is needed, http on this computer, or a Hugging Face name.' })
+    notice($('model-error'), { kind: 'bad', title: 'This address cannot be used', text: 'An https address is needed, http on this computer, blob:, data:, or a Hugging Face name.' })
     $('address').focus()
   })
   $('hub').value = hostFromLink() ?? settings.get('hub') ?? ''
@@ -89,7 +89,7 @@ export function createModelPanel({ models, catalogue, capabilities }) {
     shownError = models.error
     if (!shownError) $('model-error').replaceChildren()
     else {
-      const told = explain(shownError.error)
+      const told = explain(shownError.error, { loading: true })
       const kept = models.current && `${models.current.label} is still loaded.`
       notice($('model-error'), {
         ...told,
@@ -100,7 +100,6 @@ export function createModelPanel({ models, catalogue, capabilities }) {
   }
 
   return {
-    open,
     draw() {
       drawCurrent()
       drawLoading()

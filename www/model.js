@@ -83,7 +83,8 @@ export function createModels({ edge, remoteHost, idle, onchange }) {
 /** What a reader typed -> a URL, a Hugging Face name as it stands, or null when the page may not fetch it. */
 export function modelFrom(text) {
   if (text === '') return null
-  if (!/^([a-z][a-z\d+.-]*:\/|[./])/i.test(text)) return { label: text, model: text }
+  if (/^(blob|data):/i.test(text)) return { label: 'model.gguf', model: text }
+  if (!/^([a-z][a-z\d+.-]*:|[./])/i.test(text)) return { label: text, model: text }
   const address = checkAddress(text)
   if (address === null) return null
   const url = new URL(address)

@@ -15,7 +15,8 @@ export function createRanking({ models, results, onchange }) {
   async function run({ query, instruction, documents, maxLength }) {
     const mine = controller = new AbortController()
     ranking.running = true
-    const label = models.current.label
+    const { label, id } = models.current
+    const before = results.begin()
     const scores = new Map()
     const total = documents.length
     let seen = false
@@ -26,12 +27,16 @@ export function createRanking({ models, results, onchange }) {
       results.live(documents, ordered(scores))
       if (!seen) bringIntoView($('answer'))
       seen = true
+      name()
     }, REDRAW_MS)
 
+    const name = () => {
+      $('answer-model').textContent = `by ${label}`
+      $('answer-hint').hidden = id !== 'mini'
+    }
+
     onchange()
-    $('answer-model').textContent = `by ${label}`
     $('answer-error').replaceChildren()
-    results.note(null)
     progress(0, total)
     announce(`Ranking ${plural(total, 'document')}`)
     try {
@@ -42,13 +47,16 @@ export function createRanking({ models, results, onchange }) {
       redraw.flush()
       ranking.last = { query, instruction, documents, result }
       const entries = result.results.map(({ relevanceScore, ...rest }) => ({ ...rest, score: relevanceScore }))
+      name()
       results.show(documents, entries, figuresOf(result, total))
       results.note(result.warnings.join(' ') || null)
-      announce(`${plural(total, 'document')} ranked by ${label} in ${duration(result.timings.totalMs)}. The best is document ${entries[0].index + 1} with ${percent(entries[0].score)}.`)
+      announce(`${plural(total, 'document')} ranked by ${label} in ${duration(result.timings.totalMs)}. The best is document ${documents[entries[0].index].at + 1} with ${percent(entries[0].score)}.`)
     } catch (error) {
       redraw.flush()
-      if (isAbort(error)) stopped(scores, documents)
+      if (isAbort(error)) stopped(scores, documents, before)
       else {
+        ranking.last = null
+        $('answer-hint').hidden = true
         notice($('answer-error'), explain(error))
         results.clear()
       }
@@ -59,12 +67,17 @@ export function createRanking({ models, results, onchange }) {
     }
   }
 
-  function stopped(scores, documents) {
-    ranking.last = null
-    if (scores.size > 0) results.show(documents, ordered(scores))
-    else results.clear()
+  /** What has been scored stays; where nothing has, the ranking before it does. */
+  function stopped(scores, documents, before) {
     const text = `Cancelled after ${count(scores.size)} of ${plural(documents.length, 'document')}.`
-    results.note(scores.size > 0 ? `${text} These are the scores so far.` : text)
+    if (scores.size > 0) {
+      ranking.last = null
+      results.show(documents, ordered(scores))
+      results.note(`${text} These are the scores so far.`)
+    } else {
+      results.back(before)
+      results.note(before.shown ? `${text} This is the ranking before it. ${before.text ?? ''}`.trim() : text)
+    }
     announce(text)
   }
 

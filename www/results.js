@@ -8,16 +8,18 @@ import { drawStrip } from './strip.js'
 const PAGE = 50
 const LIVE = 20
 const LONG = 400
+const CHANGED = 'Query, options or documents have changed since this ranking.'
 
 /**
  * What is shown: { documents, entries: [{ index, score, logit, tokens?, truncated? }] best first, live }.
- * `documents` are the ones that were sent, in their order.
+ * `documents` are the ones that were sent, in their order; `at` is the place of each in the reader's list.
  */
 export function createResults() {
   let shown = null
   let limit = PAGE
   let unit = settings.get('unit') === 'logit' ? 'logit' : 'percent'
   let strip = null
+  let said = { text: null, changed: false }
 
   function setUnit(next) {
     unit = next
@@ -48,11 +50,22 @@ export function createResults() {
     strip = drawStrip($('strip'), entries.map(measure.of), { ...measure, bestCount: entries.filter((entry) => entry.score >= 0.5).length })
   }
 
+  function drawNote() {
+    const text = [said.text, shown && said.changed && CHANGED].filter(Boolean).join(' ')
+    if (text) notice($('answer-notes'), { text, close: false })
+    else $('answer-notes').replaceChildren()
+  }
+
+  /** A ranking in the making cannot be exported. */
+  function allowExport(allowed) {
+    for (const id of ['copy-json', 'save-json', 'save-csv']) $(id).disabled = !allowed
+  }
+
   function row(entry, rank, measure) {
     const item = shown.documents[entry.index]
     const node = h('li', { class: entry.score >= 0.5 ? 'yes' : null },
       h('span', { class: 'rank', 'aria-hidden': 'true' }, count(rank)),
-      movement(entry, rank),
+      movement(entry, item, rank),
       h('div', { class: 'score' },
         hiddenText(unit === 'percent' ? 'score ' : 'logit '),
         h('span', { class: 'score-number' }, unit === 'percent' ? percent(entry.score) : logitText(entry.logit)),
@@ -85,13 +98,17 @@ export function createResults() {
     live(documents, entries) {
       shown = { documents, entries, live: true }
       $('timings').hidden = true
+      allowExport(false)
       draw()
+      drawNote()
     },
     /** A finished ranking, or what a cancelled one had. */
     show(documents, entries, figures = null) {
       shown = { documents, entries, live: false }
       limit = PAGE
       draw()
+      drawNote()
+      allowExport(figures !== null)
       $('answer-tools').hidden = figures === null
       $('timings').hidden = figures === null
       if (figures) $('timings').replaceChildren(...figures.map(figure))
@@ -100,10 +117,27 @@ export function createResults() {
       shown = null
       for (const id of ['ranked', 'ranked-more', 'strip', 'timings', 'answer-tools']) $(id).setAttribute('hidden', '')
       $('empty').hidden = true
+      drawNote()
+    },
+    /** A new ranking begins: gives what was said about the one that is still shown. */
+    begin() {
+      const before = { ...said, shown: shown !== null }
+      said = { text: null, changed: false }
+      drawNote()
+      return before
+    },
+    /** Nothing came of it. */
+    back(before) {
+      said.changed ||= before.changed
+    },
+    /** What the ranking was made from has been edited, perhaps while it ran. */
+    changed() {
+      said.changed = true
+      drawNote()
     },
     note(text) {
-      if (text) notice($('answer-notes'), { text, close: false })
-      else $('answer-notes').replaceChildren()
+      said.text = text
+      drawNote()
     },
   }
 }
@@ -112,21 +146,22 @@ export function createResults() {
 export function figuresOf(result, documents) {
   const { usage, timings } = result
   const seconds = timings.inferMs / 1000
+  const computed = usage.promptTokens - usage.prefixReusedTokens
   const rate = (n) => (seconds > 0 ? speed(n / seconds) : '–')
   return [
     ['Time', duration(timings.totalMs), `${duration(timings.tokenizeMs)} of it tokenising`],
-    ['Tokens a second', rate(usage.promptTokens), `${count(usage.promptTokens)} prompt tokens`],
+    ['Tokens a second', rate(computed), `${count(computed)} tokens computed`],
     ['Documents a second', rate(documents), plural(documents, 'document')],
-    ['Prefix reused', usage.promptTokens > 0 ? `${Math.round((100 * usage.prefixReusedTokens) / usage.promptTokens)} %` : '–', `${count(usage.prefixReusedTokens)} tokens saved`],
+    ['Prefix reused', usage.promptTokens > 0 ? `${Math.round((100 * usage.prefixReusedTokens) / usage.promptTokens)} %` : '–', `of ${count(usage.promptTokens)} prompt tokens`],
   ]
 }
 
 const figure = ([name, value, detail]) => h('div', {}, h('dt', {}, name), h('dd', {}, h('span', { class: 'figure' }, value), h('span', { class: 'detail' }, detail)))
 
 /** Places mean something only against the whole list, so an unfinished ranking shows none. */
-function movement({ index, tokens }, rank) {
+function movement({ tokens }, { at }, rank) {
   if (tokens === undefined) return h('span')
-  const from = index + 1
+  const from = at + 1
   const by = from - rank
   const kind = by > 0 ? 'up' : by < 0 ? 'down' : 'same'
   const words = by === 0 ? `same place as before, ` : `${kind} ${plural(Math.abs(by), 'place')} from ${count(from)}, `
@@ -136,10 +171,9 @@ function movement({ index, tokens }, rank) {
 }
 
 function bar({ low, high }, value) {
-  const zero = Math.max(0, low)
-  const origin = low < 0 ? 0 : zero
+  const origin = Math.max(0, low)
   const place = (at) => (100 * (at - low)) / (high - low)
-  const fill = h('span', { class: value < origin ? 'fill below' : 'fill' })
+  const fill = h('span', { class: 'fill' })
   fill.style.left = `${place(Math.min(origin, value))}%`
   fill.style.width = `${Math.abs(place(value) - place(origin))}%`
   return h('span', { class: low < 0 ? 'bar centred' : 'bar', 'aria-hidden': 'true' }, fill)

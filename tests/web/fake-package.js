@@ -19,6 +19,7 @@ export class Reranker {
   lost = new Promise((resolve) => { this.#lose = resolve })
 
   static async load({ model }) {
+    if (model === 'typo') throw new RerankError('bad-input', "There is no model 'typo'.")
     if (model === 'big') throw new RerankError('oom', 'There is no memory for 640 MB.')
     return new Reranker()
   }
@@ -30,8 +31,13 @@ export class Reranker {
     }
   }
 
-  async rerank(query, documents, { onScore }) {
-    if (query === 'too long') throw new RerankError('too-long', 'The query alone needs 9000 of 8192 tokens.')
+  async rerank(query, documents, { onScore, signal, maxLength }) {
+    globalThis.asked = { maxLength, ids: documents.map(({ id }) => id) }
+    if (query === 'wait') await new Promise((go, stop) => {
+      globalThis.go = go
+      signal.addEventListener('abort', () => stop(new RerankError('aborted', 'Stopped.')))
+    })
+    if (query === 'too long') throw new RerankError('too-long', 'The query alone needs 9000 of 8192 tokens: shorten it.')
     if (query === 'die') {
       this.#lose({ reason: 'oom' })
       throw new RerankError('oom', 'The WebAssembly engine stopped.')

@@ -8,24 +8,23 @@ import { createServer } from 'node:http'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { chromium } from 'playwright-core'
+import { launch } from './package-chromium.mjs'
 import { known } from '../../pkg/src/registry.js'
 import { serve } from './serve.mjs'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 export const golden = (name) => join(ROOT, 'tests/golden', name)
 const SHOTS = join(ROOT, 'target/screenshots')
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
 // Chromium's own remark when a page asks for a GPU on a machine that has none.
 const NO_GPU = /^No available adapters\./
 
 /** Serves target/site at `base` and starts a browser. */
 export async function openSite(base) {
-  const root = join(ROOT, 'target/site')
-  assert.ok(existsSync(join(root, 'index.html')), 'target/site is missing: run ./build.sh build first')
+  const root = process.env.EDGE_RERANKER_SITE ?? join(ROOT, 'target/site')
+  assert.ok(existsSync(join(root, 'index.html')), `${root} is missing: run ./build.sh build first`)
   const server = await serve({ root, base })
-  const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS })
+  const browser = await launch()
   const contexts = []
 
   /** A fresh page. `expect` are console errors that belong to the test; `before(page)` runs before it is opened. */
@@ -100,11 +99,13 @@ export async function accessibilityFaults(page) {
   })
 }
 
-/** A hub that has one file, at the place of a registered model, and sends it slowly in parts. */
+/** A hub that has one file, at the place of a registered model, and sends half of every answer until release() lets the rest go. */
 export async function openMirror(id, path) {
   const { repo, file: name } = known(id)
   const bytes = await readFile(path)
   const asked = []
+  let release
+  const released = new Promise((done) => { release = done })
   const server = createServer(async (request, response) => {
     response.setHeader('Access-Control-Allow-Origin', '*')
     response.setHeader('Access-Control-Allow-Headers', 'Range')
@@ -116,10 +117,12 @@ export async function openMirror(id, path) {
     const start = range ? Number(range[1]) : 0
     const end = range ? Math.min(Number(range[2]) + 1, bytes.length) : bytes.length
     response.writeHead(range ? 206 : 200, { 'Content-Length': end - start, ETag: '"1"', ...(range && { 'Content-Range': `bytes ${start}-${end - 1}/${bytes.length}` }) })
+    const closed = new Promise((done) => response.once('close', done))
     const step = Math.ceil((end - start) / 20)
     for (let at = start; at < end && !response.destroyed; at += step) {
       response.write(bytes.subarray(at, Math.min(end, at + step)))
-      await new Promise((done) => setTimeout(done, 60))
+      if (at + step >= (start + end) / 2) await Promise.race([released, closed])
+      else await new Promise((done) => setTimeout(done, 60))
     }
     response.end()
   })
@@ -127,6 +130,7 @@ export async function openMirror(id, path) {
   return {
     url: `http://127.0.0.1:${server.address().port}`,
     asked,
-    close: () => { server.closeAllConnections(); return new Promise((done) => server.close(done)) },
+    release,
+    close: () => { release(); server.closeAllConnections(); return new Promise((done) => server.close(done)) },
   }
 }

@@ -19,6 +19,7 @@ const TYPES = {
   '.txt': 'text/plain; charset=utf-8',
   '.webmanifest': 'application/manifest+json',
 };
+const USAGE = 'node serve.mjs [FOLDER] [--port 8000] [--base /sub/] [--host 127.0.0.1]';
 const STRICT = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'";
 
 async function policyOf(root) {
@@ -99,11 +100,26 @@ function parseRange(header, size) {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { port: { type: 'string', default: '8000' }, base: { type: 'string', default: '/' }, host: { type: 'string', default: '127.0.0.1' } },
-  });
-  const root = positionals[0] ?? fileURLToPath(new URL('../../target/site', import.meta.url));
-  const { url } = await serve({ root, base: values.base, host: values.host, port: Number(values.port) });
-  console.log(`Serving ${root} at ${url} (Ctrl+C ends it)`);
+  try {
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: {
+        port: { type: 'string', default: '8000' },
+        base: { type: 'string', default: '/' },
+        host: { type: 'string', default: '127.0.0.1' },
+        help: { type: 'boolean', short: 'h' },
+      },
+    });
+    if (values.help) console.log(USAGE);
+    else {
+      const port = /^\d{1,5}$/.test(values.port) ? Number(values.port) : NaN;
+      if (!(port <= 65535)) throw new Error(`--port must be a whole number from 0 to 65535, not '${values.port}'.`);
+      const root = positionals[0] ?? fileURLToPath(new URL('../../target/site', import.meta.url));
+      const { url } = await serve({ root, base: values.base, host: values.host, port });
+      console.log(`Serving ${root} at ${url} (Ctrl+C ends it)`);
+    }
+  } catch (error) {
+    console.error(`serve.mjs: ${error.message}\n${USAGE}`);
+    process.exitCode = 2;
+  }
 }
