@@ -236,5 +236,5 @@ test("the README's sample for a page ranks the right document first", async () =
   await page.evaluate(() => void import('./sample.js'));
   await three;
   await page.close();
-  assert.match(lines[0], /^0\.\d+ Beijing is the capital of China\.$/);
+  assert.match(lines[0], /^[01]\.\d+ Beijing is the capital of China\.$/);
 });
