@@ -228,7 +228,7 @@ impl Engine {
                 let mut hear = Listener::new(&options, raw, before, pairs.len(), &call);
                 let scores = reranker.score(&request, &call, &mut |i, logits, _, _| hear.score(i, logits)).await;
                 let scores = hear.finish(scores)?;
-                out.extend(scores.scored.iter().map(|s| if raw { s.logits.difference } else { s.logits.score() }));
+                out.extend(scores.scored.iter().map(|s| s.logits.reported(raw)));
             }
             Ok(Float32Array::from(&out[..]).into())
         })
@@ -339,7 +339,7 @@ impl<'a> Listener<'a> {
     fn score(&mut self, index: usize, logits: Logits) {
         let (Some(f), None) = (&self.on_score, &self.thrown) else { return };
         let index = self.before + index;
-        let score = if self.raw { logits.difference } else { logits.score() };
+        let score = logits.reported(self.raw);
         let event = OnScore { index, score, done: index + 1, total: self.total };
         if let Err(e) = to_js(&event).map_err(|e| js_error(&e)).and_then(|e| f.call1(&JsValue::NULL, &e)) {
             self.thrown = Some(e);

@@ -58,6 +58,11 @@ impl Logits {
     pub fn score(self) -> f32 {
         1.0 / (1.0 + (-self.difference).exp())
     }
+
+    /// What a caller is told: the probability, or yes - no for raw scores.
+    pub fn reported(self, raw: bool) -> f32 {
+        if raw { self.difference } else { self.score() }
+    }
 }
 
 /// Sums in f64, so that the order of adding does not matter.

@@ -57,22 +57,28 @@ pub(crate) struct PromptText {
 impl Template {
     /// The fixed text before a prompt's body, control tokens included; empty for raw prompts.
     pub fn prefix(self) -> &'static str {
-        self.build("", "", "").prefix
+        match self {
+            Self::Card | Self::Eval => PREFIX,
+            Self::Raw => "",
+        }
     }
 
     /// The fixed text after a prompt's body, control tokens included; empty for raw prompts.
     pub fn suffix(self) -> &'static str {
-        self.build("", "", "").suffix
+        match self {
+            Self::Card => SUFFIX,
+            Self::Eval => EVAL_SUFFIX,
+            Self::Raw => "",
+        }
     }
 
     /// The prompt of one pair.
     pub(crate) fn build(self, instruction: &str, query: &str, document: &str) -> PromptText {
-        match (self.head(instruction, query), self) {
-            (None, _) => split_raw(query, document),
-            (Some(head), Self::Eval) => {
-                PromptText { prefix: PREFIX, body: head + &self.tail(document), suffix: EVAL_SUFFIX }
+        match self.head(instruction, query) {
+            Some(head) => {
+                PromptText { prefix: self.prefix(), body: head + &self.tail(document), suffix: self.suffix() }
             }
-            (Some(head), _) => PromptText { prefix: PREFIX, body: head + &self.tail(document), suffix: SUFFIX },
+            None => split_raw(query, document),
         }
     }
 

@@ -188,27 +188,24 @@ impl Reranker {
 
     fn warnings(&self, request: &Request) -> Vec<String> {
         let mut warnings = self.info.warnings.clone();
-        let documents = request.documents.iter().enumerate().map(|(i, d)| (format!("documents[{i}]"), *d));
-        let texts =
-            [("query".to_owned(), request.query), ("instruction".to_owned(), request.instruction.unwrap_or(""))];
-        let found = texts
-            .into_iter()
-            .chain(documents)
-            .find_map(|(place, text)| Template::part_in(text).map(|part| (place, part)));
+        let texts = [("query", request.query), ("instruction", request.instruction.unwrap_or(""))];
+        let in_texts = || texts.iter().find_map(|(name, t)| Some(((*name).to_owned(), Template::part_in(t)?)));
+        let mut documents = request.documents.iter().enumerate();
+        let in_documents = || documents.find_map(|(i, d)| Some((format!("documents[{i}]"), Template::part_in(d)?)));
+        let found = in_texts().or_else(in_documents);
         match (request.template, found) {
             (Template::Raw, None) => warnings.push(
                 "the texts hold neither PREFIX nor SUFFIX, and the raw template adds none: the scores mean little"
                     .into(),
             ),
-            (Template::Raw, Some(_)) => {}
-            (_, None) => {}
-            (_, Some((place, part))) => {
+            (Template::Card | Template::Eval, Some((place, part))) => {
                 let how =
                     if request.parse_special { "inside another prompt" } else { "as plain text inside another prompt" };
                 warnings.push(format!(
                     "{place} holds the prompt's {part} already; it was scored {how}. If you build prompts yourself, use the raw template"
                 ));
             }
+            (Template::Raw, Some(_)) | (_, None) => {}
         }
         if request.template == Template::Raw && request.instruction.is_some() {
             warnings.push("the raw template takes no instruction; it was ignored".into());

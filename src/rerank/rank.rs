@@ -32,10 +32,7 @@ pub fn rank(scores: &Scores, options: &RankOptions) -> Vec<Ranked> {
     let top = if options.top_n == 0 { order.len() } else { options.top_n };
     order
         .into_iter()
-        .map(|(index, logit)| {
-            let score = scores.scored[index].logits.score();
-            Ranked { index, relevance_score: if options.raw { logit } else { score } }
-        })
+        .map(|(index, _)| Ranked { index, relevance_score: scores.scored[index].logits.reported(options.raw) })
         .filter(|r| options.threshold.is_none_or(|t| r.relevance_score >= t))
         .take(top)
         .collect()
