@@ -10,6 +10,8 @@ pub enum ErrorKind {
     Unsupported,
     /// The device asked for is not there.
     NoDevice,
+    /// The device was there and is gone: its driver restarted, it was unplugged, or the system took it away.
+    DeviceLost,
     /// An allocation was refused.
     OutOfMemory,
     /// A file or address could not be read.
@@ -27,9 +29,10 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Unsupported,
         Self::NoDevice,
+        Self::DeviceLost,
         Self::OutOfMemory,
         Self::Download,
         Self::Integrity,
@@ -49,6 +52,7 @@ impl ErrorKind {
         match self {
             Self::Unsupported => "unsupported",
             Self::NoDevice => "webgpu-unavailable",
+            Self::DeviceLost => "device-lost",
             Self::OutOfMemory => "oom",
             Self::Download => "download",
             Self::Integrity => "integrity",

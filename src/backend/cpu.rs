@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
+    kernels::head_norm_rope,
     model::{Config, Logits},
     plan::{Batch, MatrixName, NormName, Prefix, Rows, Slot, Step, forward},
     weights::{BoxFuture, Layer, Matrix, Network},
@@ -137,6 +138,17 @@ struct Run<'a> {
     packed_from: Option<Slot>,
 }
 
+/// Where a product goes. To the residual it is added.
+#[derive(Clone, Copy)]
+enum Output {
+    Residual,
+    Query,
+    Key,
+    Value,
+    Gate,
+    Up,
+}
+
 /// A buffer of zeros, or an error where there is no memory for it.
 fn buffer(rows: usize, width: usize) -> Result<Vec<f32>> {
     let refuse = || {
@@ -206,7 +218,11 @@ impl<'a> Run<'a> {
                 }
             }
             Step::Attend { layer, rows } => self.attend(*layer, rows, pace).await?,
-            Step::SwiGlu { rows } => {
+            Step::GateUp { rows } => {
+                let layer = self.layer();
+                self.pack(Slot::Normed, rows, &layer.gate);
+                self.product(&layer.gate, Output::Gate, rows, pace).await?;
+                self.product(&layer.up, Output::Up, rows, pace).await?;
                 let len = rows.len() * self.config.intermediate;
                 let (isa, up) = (self.cpu.isa, &self.up[..len]);
                 let piece = self.config.intermediate;
@@ -255,47 +271,54 @@ impl<'a> Run<'a> {
             MatrixName::K => &layer.k,
             MatrixName::V => &layer.v,
             MatrixName::O => &layer.o,
-            MatrixName::Gate => &layer.gate,
-            MatrixName::Up => &layer.up,
             MatrixName::Down => &layer.down,
         };
-        let cpu = self.cpu;
-        if self.packed_from != Some(from) {
-            let x = match from {
-                Slot::Normed => &self.normed,
-                Slot::Query => &self.query,
-                Slot::Gate => &self.gate,
-                other => unreachable!("no product reads {other:?}"),
-            };
-            self.packed.pack(cpu.isa, &cpu.threads, &x[..rows.len() * w.columns()], w.columns());
-            self.packed_from = Some(from);
+        let to = match to {
+            Slot::Residual => Output::Residual,
+            Slot::Key => Output::Key,
+            Slot::Value => Output::Value,
+            Slot::Query => Output::Query,
+            Slot::Gate | Slot::Normed => unreachable!("no product alone writes {to:?}"),
+        };
+        self.pack(from, rows, w);
+        self.product(w, to, rows, pace).await
+    }
+
+    /// Packs the input of a product with `w`, unless it is packed already.
+    fn pack(&mut self, from: Slot, rows: &Rows, w: &Matrix) {
+        if self.packed_from == Some(from) {
+            return;
         }
+        let x = match from {
+            Slot::Normed => &self.normed,
+            Slot::Query => &self.query,
+            Slot::Gate => &self.gate,
+            other => unreachable!("no product reads {other:?}"),
+        };
+        self.packed.pack(self.cpu.isa, &self.cpu.threads, &x[..rows.len() * w.columns()], w.columns());
+        self.packed_from = Some(from);
+    }
+
+    /// Multiplies what is packed by `w`.
+    async fn product(&mut self, w: &Matrix, to: Output, rows: &Rows, pace: &dyn Pace) -> Result<()> {
+        let cpu = self.cpu;
         let tasks = simd::tasks(w);
         let per_task = rows.len() as u64 * w.columns() as u64 * w.rows().div_ceil(tasks) as u64;
         let piece = cpu.piece().div_ceil(per_task.max(1)).min(tasks as u64) as usize;
         let piece = piece.next_multiple_of(cpu.threads.count());
         for start in (0..tasks).step_by(piece) {
-            let last = matches!(rows, Rows::Last(_));
-            let (y, first) = match to {
-                Slot::Residual if last => (&mut self.last, rows.start()),
-                Slot::Residual => (&mut self.residual, rows.start()),
-                Slot::Key => (&mut self.key, rows.start()),
-                Slot::Value => (&mut self.value, rows.start()),
-                Slot::Query => (&mut self.query, 0),
-                Slot::Gate => (&mut self.gate, 0),
-                Slot::Up => (&mut self.up, 0),
-                Slot::Normed => unreachable!("no product writes the normed rows"),
+            let (y, first) = match (to, rows) {
+                (Output::Residual, Rows::Last(_)) => (&mut self.last, rows.start()),
+                (Output::Residual, Rows::Batch(_)) => (&mut self.residual, rows.start()),
+                (Output::Key, _) => (&mut self.key, rows.start()),
+                (Output::Value, _) => (&mut self.value, rows.start()),
+                (Output::Query, _) => (&mut self.query, 0),
+                (Output::Gate, _) => (&mut self.gate, 0),
+                (Output::Up, _) => (&mut self.up, 0),
             };
             let y = &mut y[first * w.rows()..][..rows.len() * w.rows()];
-            simd::matmul(
-                cpu.isa,
-                &cpu.threads,
-                &self.packed,
-                w,
-                start..tasks.min(start + piece),
-                y,
-                to == Slot::Residual,
-            );
+            let tasks = start..tasks.min(start + piece);
+            simd::matmul(cpu.isa, &cpu.threads, &self.packed, w, tasks, y, matches!(to, Output::Residual));
             pace.breathe().await?;
         }
         Ok(())
@@ -320,7 +343,8 @@ impl<'a> Run<'a> {
 
     async fn attend(&mut self, layer: usize, rows: &Rows, pace: &dyn Pace) -> Result<()> {
         let (width, c) = (self.config.kv_width(), self.config);
-        let pieces = self.query_pieces(rows);
+        let most = |first| (PIECE / self.work_a_row(first + CHUNK)).max(FEWEST_ROWS) as usize;
+        let pieces = self.batch.pieces(rows, most);
         let none: [Vec<f32>; 2] = Default::default();
         let prefix_rows = self.batch.prefix_rows();
         // Grouped so that a group's multiply-adds make one piece of work.
@@ -368,74 +392,17 @@ impl<'a> Run<'a> {
     fn work_a_row(&self, keys: usize) -> u64 {
         2 * keys as u64 * self.config.q_width() as u64
     }
-
-    /// The rows of a step, cut at the borders of sequences and where one piece would take too long.
-    fn query_pieces(&self, rows: &Rows) -> Vec<QueryPiece> {
-        let mut pieces: Vec<QueryPiece> = Vec::new();
-        let prefix = 0..self.batch.prefix_rows();
-        let first_span = |row: usize| self.batch.spans.partition_point(|s| s.rows.end <= row);
-        match rows {
-            Rows::Last(r) => pieces.extend(r.clone().enumerate().map(|(i, s)| {
-                let span = &self.batch.spans[s];
-                let last = span.rows.end - 1;
-                QueryPiece {
-                    rows: i..i + 1,
-                    first: self.batch.positions[last] as usize,
-                    own: span.rows.clone(),
-                    shared: span.shared,
-                }
-            })),
-            Rows::Batch(r) => {
-                let mut row = r.start;
-                while row < r.end {
-                    let (own, shared) = if prefix.contains(&row) {
-                        (prefix.clone(), 0)
-                    } else {
-                        let span = &self.batch.spans[first_span(row)];
-                        (span.rows.clone(), span.shared)
-                    };
-                    let keys = self.batch.positions[row] as usize + CHUNK;
-                    let most = (PIECE / self.work_a_row(keys)).max(FEWEST_ROWS) as usize;
-                    let end = own.end.min(r.end).min(row + most);
-                    pieces.push(QueryPiece {
-                        rows: row - r.start..end - r.start,
-                        first: self.batch.positions[row] as usize,
-                        own,
-                        shared,
-                    });
-                    row = end;
-                }
-            }
-        }
-        pieces
-    }
 }
 
-/// Consecutive query rows of one sequence.
-struct QueryPiece {
-    /// In the query buffer.
-    rows: std::ops::Range<usize>,
-    /// Position of the first.
-    first: usize,
-    /// The sequence's own rows in the batch.
-    own: std::ops::Range<usize>,
-    /// Positions before its own rows: the prefix's.
-    shared: usize,
-}
-
-/// Cosines and sines of `position * theta^(-2i/D)`. Frequencies and angles are rounded to f32 where the reference implementation
-/// (transformers) rounds them, which at thousands of positions is more than the rounding of everything else.
+/// Cosines and sines of all positions and frequencies.
 fn angles(config: &Config, positions: usize) -> Result<[Vec<f32>; 2]> {
-    let half = config.head_dim / 2;
-    let frequencies: Vec<f32> = (0..half)
-        .map(|i| 1.0 / f64::from(config.rope_theta).powf(2.0 * i as f64 / config.head_dim as f64) as f32)
-        .collect();
+    let frequencies = head_norm_rope::frequencies(config.rope_theta, config.head_dim);
+    let half = frequencies.len();
     let mut cos = buffer(positions, half)?;
     let mut sin = buffer(positions, half)?;
     for (p, (cos, sin)) in cos.chunks_exact_mut(half).zip(sin.chunks_exact_mut(half)).enumerate() {
         for ((c, s), f) in cos.iter_mut().zip(sin).zip(&frequencies) {
-            let angle = f64::from(p as f32 * f);
-            (*c, *s) = (angle.cos() as f32, angle.sin() as f32);
+            [*c, *s] = head_norm_rope::turn(p, *f);
         }
     }
     Ok([cos, sin])

@@ -1,7 +1,9 @@
-//! Where plans run. The CPU executor is here; every backend answers the same question: which logits have the sequences of
+//! Where plans run: on the CPU or on a GPU. Every backend answers the same question: which logits have the sequences of
 //! this batch?
 
 pub mod cpu;
+#[cfg(feature = "gpu")]
+pub mod gpu;
 mod pace;
 #[allow(unsafe_code)] // Its address: see the reasons at every block.
 pub mod simd;
@@ -14,20 +16,31 @@ use crate::{
 };
 
 pub use cpu::Cpu;
+#[cfg(feature = "gpu")]
+pub use gpu::{Gpu, GpuOptions};
 pub use pace::{Cancel, Free, Pace};
 
-/// The keys and values of a shared prefix, kept between the batches of a request. Filled by a batch whose prefix is
+/// The keys and values of a shared prefix, kept between the batches of a request, or from one request to the next. Filled by a batch whose prefix is
 /// [`Prefix::Keep`](crate::plan::Prefix::Keep).
 #[derive(Default)]
 pub struct KeptPrefix {
     /// For every layer `[shared, kv_heads * D]` keys and values.
     pub(crate) layers: Vec<[Vec<f32>; 2]>,
+    /// The same on a GPU.
+    #[cfg(feature = "gpu")]
+    pub(crate) gpu: Option<gpu::Kept>,
 }
 
 /// Runs batches.
 pub trait Backend: MaybeSend {
-    /// What the backend computes on, as users know it: `cpu`, `wasm`.
+    /// What the backend computes on, as users know it: `cpu`, `wasm`, `gpu`, `webgpu`.
     fn device(&self) -> &str;
+
+    /// The GPU backend, if this is it.
+    #[cfg(feature = "gpu")]
+    fn gpu(&self) -> Option<&Gpu> {
+        None
+    }
 
     /// The largest number of rows a batch should have.
     fn batch_rows(&self) -> usize;

@@ -56,7 +56,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 fn code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::BadInput | ErrorKind::TooLong => 2,
-        ErrorKind::NoDevice | ErrorKind::Unsupported => 3,
+        ErrorKind::NoDevice | ErrorKind::DeviceLost | ErrorKind::Unsupported => 3,
         ErrorKind::BadModel | ErrorKind::Integrity => 4,
         ErrorKind::Aborted => INTERRUPTED,
         ErrorKind::Download | ErrorKind::OutOfMemory => 1,

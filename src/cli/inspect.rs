@@ -144,7 +144,7 @@ fn report(common: &Common, options: &Options) -> Result<Report> {
         share.tensors += 1;
         share.bytes += tensor.bytes;
     }
-    let info = ModelInfo::new(found.name, &file, "cpu");
+    let info = ModelInfo::new(found.name, &file);
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     let threads = match usize::from(common.threads) {
         _ if cfg!(not(feature = "threads")) => 1,

@@ -16,6 +16,8 @@ mod rank;
 mod score;
 mod table;
 mod tokenize;
+#[cfg(feature = "gpu")]
+mod tuning;
 mod visible;
 
 use std::{
@@ -34,7 +36,7 @@ use clap::{
 use crate::{
     error::{Error, ErrorKind, Result},
     model::Template,
-    rerank::Request,
+    rerank::{self, Request},
 };
 
 const AFTER_HELP: &str = "\
@@ -95,6 +97,9 @@ pub(crate) struct Common {
     /// Where to compute
     #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", env = "EDGE_RERANKER_DEVICE")]
     device: Device,
+    /// The GPU to use, by a part of its name, where there are several
+    #[arg(long, global = true, value_name = "NAME", env = "EDGE_RERANKER_ADAPTER")]
+    adapter: Option<String>,
     /// Threads, 0 for one a core
     #[arg(long, global = true, value_name = "N", default_value_t = 0, env = "EDGE_RERANKER_THREADS", value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
@@ -144,16 +149,16 @@ impl Common {
         }
     }
 
-    /// Refuses devices that this build cannot use.
-    fn check_device(&self) -> Result<()> {
-        let name = match self.device {
-            Device::Auto | Device::Cpu => return Ok(()),
-            Device::Gpu => "gpu",
-            Device::Cuda => "cuda",
-        };
-        Err(Error::new(ErrorKind::NoDevice, "this build computes on the processor only")
-            .at(format!("device {name}"))
-            .hint("leave --device out, or use --device cpu"))
+    /// What computes; devices that this build cannot use are refused.
+    fn device(&self) -> Result<rerank::Device> {
+        match self.device {
+            Device::Auto => Ok(rerank::Device::Auto),
+            Device::Cpu => Ok(rerank::Device::Cpu),
+            Device::Gpu => Ok(rerank::Device::Gpu),
+            Device::Cuda => Err(Error::new(ErrorKind::NoDevice, "this build does not use CUDA")
+                .at("device cuda")
+                .hint("leave --device out, or use --device gpu, which reaches NVIDIA cards too")),
+        }
     }
 }
 

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use futures::executor::block_on;
 
+#[cfg(feature = "gpu")]
+use super::tuning;
 use super::{
     Common,
     hub::{self, Id},
@@ -154,7 +156,13 @@ fn with_tokenizer(common: &Common, mut found: Found) -> Result<Found> {
 pub(crate) fn load(common: &Common) -> Result<Reranker> {
     let Found { name, files, place } = find(common, &common.model)?;
     let bar = Progress::new(!common.quiet, Unit::Bytes, format!("Loading {name}"), Some(0));
-    let options = LoadOptions { name: Some(name), threads: common.threads.into() };
+    let options = LoadOptions {
+        name: Some(name),
+        threads: common.threads.into(),
+        device: common.device()?,
+        #[cfg(feature = "gpu")]
+        gpu: crate::backend::GpuOptions { name: common.adapter.clone(), tuning: tuning::read(), ..Default::default() },
+    };
     let loaded = interrupt::pausing(|cancel| {
         block_on(Reranker::load(files, options, |loaded, total| {
             bar.total(total);
@@ -165,5 +173,10 @@ pub(crate) fn load(common: &Common) -> Result<Reranker> {
             }
         }))
     });
-    loaded.map_err(|e| place.name(e))
+    let loaded = loaded.map_err(|e| place.name(e))?;
+    #[cfg(feature = "gpu")]
+    if let Some(gpu) = loaded.gpu() {
+        tuning::write(&gpu.tuning());
+    }
+    Ok(loaded)
 }

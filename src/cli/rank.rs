@@ -82,7 +82,7 @@ fn threshold(text: &str) -> Result<f32, String> {
 
 /// Runs the verb.
 pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Outcome {
-    common.check_device()?;
+    common.device()?;
     let documents = gather(common, options)?;
     let reranker = model::load(common)?;
     let request = Request {

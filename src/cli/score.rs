@@ -102,7 +102,7 @@ impl Group {
 
 /// Runs the verb.
 pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Outcome {
-    common.check_device()?;
+    common.device()?;
     let place = documents::place_of(&options.file);
     let mut input = BufReader::new(documents::open(&options.file)?);
     let reranker = model::load(common)?;

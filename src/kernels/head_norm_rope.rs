@@ -20,6 +20,19 @@ pub struct Params {
 /// Largest scaled error of an f32 kernel.
 pub const TOLERANCE: f32 = 5e-6;
 
+/// `[D / 2]` frequencies: `theta^(-2i/D)`, rounded to f32 where the reference implementation (transformers) rounds them, which at
+/// thousands of positions is more than the rounding of everything else.
+pub fn frequencies(theta: f32, head_dim: usize) -> Vec<f32> {
+    let power = |i: usize| f64::from(theta).powf(2.0 * i as f64 / head_dim as f64) as f32;
+    (0..head_dim / 2).map(|i| 1.0 / power(i)).collect()
+}
+
+/// Cosine and sine of `position * frequency`, the angle rounded to f32 as in the reference implementation.
+pub fn turn(position: usize, frequency: f32) -> [f32; 2] {
+    let angle = f64::from(position as f32 * frequency);
+    [angle.cos() as f32, angle.sin() as f32]
+}
+
 /// x `[rows, heads * D]` in place, positions `[rows]`, w `[D]`.
 pub fn twin(p: Params, x: &mut [f32], positions: &[u32], w: &[f32]) {
     let half = p.head_dim / 2;

@@ -46,9 +46,7 @@ fn mix(plan: &mut Vec<Step>, layer: usize, rows: Rows) {
     plan.push(Step::Attend { layer, rows: rows.clone() });
     plan.push(matmul(M::O, Slot::Query, Slot::Residual, &rows));
     plan.push(Step::Norm { norm: NormName::Ffn, rows: rows.clone() });
-    plan.push(matmul(M::Gate, Slot::Normed, Slot::Gate, &rows));
-    plan.push(matmul(M::Up, Slot::Normed, Slot::Up, &rows));
-    plan.push(Step::SwiGlu { rows: rows.clone() });
+    plan.push(Step::GateUp { rows: rows.clone() });
     plan.push(matmul(M::Down, Slot::Gate, Slot::Residual, &rows));
 }
 
@@ -63,11 +61,11 @@ fn chunks(n: usize, chunk: usize) -> impl Iterator<Item = Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::pack;
+    use crate::plan::{Before, pack};
 
     #[test]
     fn only_last_rows_pass_the_last_feed_forward_layer() {
-        let [batch] = &pack(&[1, 2], &[&[3, 4], &[5]], 100, 100)[..] else { panic!("one batch") };
+        let [batch] = &pack(&[1, 2], &[&[3, 4], &[5]], 100, 100, Before::Nothing)[..] else { panic!("one batch") };
         let plan = forward(3, batch, 4);
         let rows = |weight: M| {
             let steps = plan.iter().filter(|s| matches!(s, Step::MatMul { weight: w, .. } if *w == weight));

@@ -6,6 +6,6 @@ mod batch;
 mod forward;
 mod step;
 
-pub use batch::{Batch, Prefix, Span, pack};
+pub use batch::{Batch, Before, Piece, Prefix, Span, pack};
 pub use forward::forward;
 pub use step::{MatrixName, NormName, Rows, Slot, Step};

@@ -17,12 +17,10 @@ pub enum Slot {
     Value,
     /// `[C, F]`
     Gate,
-    /// `[C, F]`
-    Up,
 }
 
 /// The rows that a step works on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Rows {
     /// Rows of the batch.
     Batch(Range<usize>),
@@ -59,8 +57,6 @@ pub enum MatrixName {
     K,
     V,
     O,
-    Gate,
-    Up,
     Down,
 }
 
@@ -73,7 +69,7 @@ pub enum NormName {
     Output,
 }
 
-/// One piece of work. Scratch slots (`Normed`, `Query`, `Gate`, `Up`) hold the rows in hand from their row 0.
+/// One piece of work. Scratch slots (`Normed`, `Query`, `Gate`) hold the rows in hand from their row 0.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Residual of all rows = their tokens' embeddings.
@@ -114,8 +110,8 @@ pub enum Step {
         /// Which rows.
         rows: Rows,
     },
-    /// Gate = silu(Gate) * Up.
-    SwiGlu {
+    /// Gate = silu(Normed Wgate^T) * (Normed Wup^T).
+    GateUp {
         /// Which rows.
         rows: Rows,
     },

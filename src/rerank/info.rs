@@ -33,12 +33,14 @@ pub struct ModelInfo {
     /// `tied`, `output`, `cls` or `score`.
     pub head: &'static str,
     pub device: String,
+    /// Why this device computes.
+    pub device_reason: String,
     pub warnings: Vec<String>,
 }
 
 impl ModelInfo {
-    /// Describes `file` on `device`.
-    pub fn new(name: String, file: &ModelFile, device: &str) -> Self {
+    /// Describes `file`, on no device yet.
+    pub fn new(name: String, file: &ModelFile) -> Self {
         let c = &file.config;
         let matrix = c.vocabulary as u64 * c.hidden as u64;
         let output = file.index.get(&file.name(Role::Output)).is_some() && !file.tied;
@@ -62,7 +64,8 @@ impl ModelInfo {
             context_length: c.context,
             tied: file.tied,
             head: file.head.name(),
-            device: device.to_owned(),
+            device: String::new(),
+            device_reason: String::new(),
             warnings: file.warnings.clone(),
         }
     }

@@ -1,9 +1,10 @@
 //! The product: a loaded model that scores the documents of a request.
 
+mod device;
 mod info;
 mod rank;
 
-use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 
 use web_time::Instant;
 
@@ -13,12 +14,12 @@ pub use rank::{
 };
 
 use crate::{
-    backend::{Backend, Cpu, KeptPrefix, Pace},
+    backend::{Backend, KeptPrefix, Pace},
     error::{Error, ErrorKind, Place, Result},
     model::{DEFAULT_INSTRUCTION, DEFAULT_MAX_LENGTH, Logits, Template},
-    plan::pack,
+    plan::{Before, pack},
     text::{Asked, Speller, Tokenizer},
-    weights::{ModelFile, Resident, SourceFile},
+    weights::{ModelFile, SourceFile},
 };
 
 /// The most memory that the kept keys and values of a prefix may take.
@@ -41,6 +42,8 @@ pub struct Request<'a> {
     pub max_length: Option<usize>,
     /// Recognise control tokens in the texts, as the reference code does. Off, no text can end its own turn.
     pub parse_special: bool,
+    /// Keep what was computed of PREFIX, instruction and query for the next request that has the same: a list that grows.
+    pub keep_prefix: bool,
 }
 
 /// One document's score.
@@ -91,6 +94,18 @@ pub struct Tokenized {
     pub truncated: Vec<bool>,
 }
 
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// A GPU if there is a real one and the model is large enough to be worth its start, else the CPU.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// Any GPU adapter, a software one too.
+    Gpu,
+}
+
 /// How to load a model.
 #[derive(Clone, Debug, Default)]
 pub struct LoadOptions {
@@ -98,6 +113,11 @@ pub struct LoadOptions {
     pub name: Option<String>,
     /// Threads, 0 for one a core.
     pub threads: usize,
+    /// What computes.
+    pub device: Device,
+    /// Which GPU, and how.
+    #[cfg(feature = "gpu")]
+    pub gpu: crate::backend::GpuOptions,
 }
 
 /// Hears of a score as soon as it is known: the document's index, its logits, how many are done, of how many.
@@ -112,6 +132,8 @@ pub struct Reranker {
     tokenizer: Tokenizer,
     backend: Box<dyn Backend>,
     info: ModelInfo,
+    /// The prefix of the last request that asked to keep it.
+    kept: Mutex<Option<(Vec<u32>, KeptPrefix)>>,
 }
 
 impl Reranker {
@@ -122,15 +144,22 @@ impl Reranker {
     pub async fn load(
         files: Vec<SourceFile>,
         options: LoadOptions,
-        progress: impl FnMut(u64, u64) -> Result<()>,
+        mut progress: impl FnMut(u64, u64) -> Result<()>,
     ) -> Result<Self> {
-        let name = options.name.or_else(|| files.first().map(|f| f.name.clone())).unwrap_or_default();
+        let name = options.name.clone().or_else(|| files.first().map(|f| f.name.clone())).unwrap_or_default();
         let file = ModelFile::open(files).await?;
         let tokenizer = file.tokenizer()?;
-        let network = Resident::load(&file, tokenizer.answers(), progress).await?;
-        let backend = Box::new(Cpu::new(Arc::new(network), options.threads)?);
-        let info = ModelInfo::new(name, &file, backend.device());
-        Ok(Self { tokenizer, backend, info })
+        let answers = tokenizer.answers();
+        let mut info = ModelInfo::new(name, &file);
+        let backend = device::load(&file, answers, &options, &mut progress, &mut info).await?;
+        backend.device().clone_into(&mut info.device);
+        Ok(Self { tokenizer, backend, info, kept: Mutex::default() })
+    }
+
+    /// The GPU that computes, if one does.
+    #[cfg(feature = "gpu")]
+    pub fn gpu(&self) -> Option<&crate::backend::Gpu> {
+        self.backend.gpu()
     }
 
     /// What was loaded.
@@ -162,18 +191,29 @@ impl Reranker {
         let started = Instant::now();
         let own: Vec<&[u32]> = spelling.prompts.iter().map(|p| &p.own[..]).collect();
         let kept_rows = (KEPT_BYTES / self.info.kept_row_bytes()) as usize;
-        let batches = pack(&spelling.shared, &own, self.backend.batch_rows(), kept_rows);
-        let mut kept = KeptPrefix::default();
+        let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = if request.keep_prefix { lock().take().filter(|(ids, _)| *ids == spelling.shared) } else { None };
+        let before = match (&known, request.keep_prefix) {
+            (Some(_), _) => Before::Known,
+            (None, true) => Before::Wanted,
+            (None, false) => Before::Nothing,
+        };
+        let batches = pack(&spelling.shared, &own, self.backend.batch_rows(), kept_rows, before);
+        let mut kept = known.map(|(_, kept)| kept).unwrap_or_default();
+        let shared = spelling.shared.len();
         let mut scored = Vec::with_capacity(own.len());
         for batch in &batches {
             pace.breathe().await?;
             for logits in self.backend.logits(batch, &mut kept, pace).await? {
                 let i = scored.len();
                 let prompt = &spelling.prompts[i];
-                let tokens = spelling.shared.len() + prompt.own.len();
+                let tokens = shared + prompt.own.len();
                 scored.push(Scored { logits, tokens, truncated: prompt.truncated });
                 on_score(i, logits, i + 1, own.len());
             }
+        }
+        if request.keep_prefix {
+            *lock() = Some((spelling.shared, kept)).filter(|(ids, _)| !ids.is_empty() && ids.len() <= kept_rows);
         }
         let computed: usize = batches.iter().map(|b| b.tokens.len()).sum();
         let asked: usize = scored.iter().map(|s| s.tokens).sum();

@@ -72,6 +72,15 @@ impl Matrix {
         }
     }
 
+    /// One row as it lies in the file.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row_bytes(&self, row: usize) -> &[u8] {
+        let start = row.wrapping_mul(self.row_bytes);
+        &self.data[start..start.wrapping_add(self.row_bytes)]
+    }
+
     /// One row as f32.
     pub fn row(&self, row: usize) -> Vec<f32> {
         let mut out = vec![0.0; self.columns];

@@ -41,42 +41,131 @@ pub trait Network: MaybeSend {
     fn head(&self) -> &Head;
 }
 
+/// The matrix that turns tokens into rows, in the file's own type.
+pub struct Embedding {
+    matrix: Matrix,
+}
+
+impl Embedding {
+    /// `[tokens, H]` rows of `tokens`, into `out`.
+    ///
+    /// # Errors
+    /// `bad-input` for a token that the model does not have.
+    pub fn embed(&self, tokens: &[u32], out: &mut [f32]) -> Result<()> {
+        for (&token, row) in tokens.iter().zip(out.chunks_exact_mut(self.matrix.columns())) {
+            let token = token as usize;
+            if token >= self.matrix.rows() {
+                let what = format!("token id {token} of a vocabulary of {}", self.matrix.rows());
+                return Err(Error::new(ErrorKind::BadInput, what));
+            }
+            self.matrix.unpack_rows(token..token.saturating_add(1), row);
+        }
+        Ok(())
+    }
+}
+
+/// A model file on its way into a backend: its parts, each read once, and the progress made.
+pub struct Loading<'a> {
+    file: &'a ModelFile,
+    /// The ids of the tokens "no" and "yes".
+    answers: (u32, u32),
+    progress: Box<dyn FnMut(u64, u64) -> Result<()> + 'a>,
+    loaded: u64,
+}
+
+impl<'a> Loading<'a> {
+    /// Starts; `progress(loaded, total)` in bytes is called after each part and may stop the load with an error.
+    pub fn new(
+        file: &'a ModelFile,
+        answers: (u32, u32),
+        progress: impl FnMut(u64, u64) -> Result<()> + 'a,
+    ) -> Self {
+        Self { file, answers, progress: Box::new(progress), loaded: 0 }
+    }
+
+    /// The shape.
+    pub fn config(&self) -> &'a Config {
+        &self.file.config
+    }
+
+    /// The judging rows.
+    ///
+    /// # Errors
+    /// `bad-model` or `download` as met; so of every part.
+    pub async fn head(&mut self) -> Result<Head> {
+        self.file.head(self.answers.0, self.answers.1).await
+    }
+
+    /// `[H]` the last norm.
+    ///
+    /// # Errors
+    /// As [`Self::head`].
+    pub async fn output_norm(&mut self) -> Result<Vec<f32>> {
+        self.file.vector(Role::OutputNorm).await
+    }
+
+    /// The embedding matrix.
+    ///
+    /// # Errors
+    /// As [`Self::head`], and what `progress` gives.
+    pub async fn embedding(&mut self) -> Result<Embedding> {
+        let matrix = self.file.matrix(Role::Embedding).await?;
+        self.advance(matrix.bytes())?;
+        Ok(Embedding { matrix })
+    }
+
+    /// The weights of layer `i`.
+    ///
+    /// # Errors
+    /// As [`Self::embedding`].
+    pub async fn layer(&mut self, i: usize) -> Result<Layer> {
+        let layer = self.file.layer(i).await?;
+        let matrices = [&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down];
+        self.advance(matrices.into_iter().fold(0, |sum, m| m.bytes().saturating_add(sum)))?;
+        Ok(layer)
+    }
+
+    fn advance(&mut self, bytes: usize) -> Result<()> {
+        let total = self.file.index.tensor_bytes();
+        self.loaded = self.loaded.saturating_add(bytes as u64).min(total);
+        (self.progress)(self.loaded, total)
+    }
+
+    /// Everything was read.
+    ///
+    /// # Errors
+    /// What `progress` gives.
+    pub fn finish(mut self) -> Result<()> {
+        let total = self.file.index.tensor_bytes();
+        (self.progress)(total, total)
+    }
+}
+
 /// All weights in memory, in the file's own types.
 pub struct Resident {
     config: Config,
-    embedding: Matrix,
+    embedding: Embedding,
     layers: Vec<Arc<Layer>>,
     output_norm: Vec<f32>,
     head: Head,
 }
 
 impl Resident {
-    /// Loads every tensor that scoring needs; `progress(loaded, total)` in bytes after each layer.
+    /// Loads every tensor that scoring needs.
     ///
     /// # Errors
     /// `bad-model`, `download` or `aborted` as met.
-    pub async fn load(
-        file: &ModelFile,
-        (no, yes): (u32, u32),
-        mut progress: impl FnMut(u64, u64) -> Result<()>,
-    ) -> Result<Self> {
-        let total = file.index.tensor_bytes();
-        let head = file.head(no, yes).await?;
-        let output_norm = file.vector(Role::OutputNorm).await?;
-        let embedding = file.matrix(Role::Embedding).await?;
-        let mut loaded = embedding.bytes() as u64;
-        progress(loaded, total)?;
+    pub async fn load(mut loading: Loading<'_>) -> Result<Self> {
+        let config = loading.config().clone();
+        let head = loading.head().await?;
+        let output_norm = loading.output_norm().await?;
+        let embedding = loading.embedding().await?;
         let mut layers = Vec::new();
-        for i in 0..file.config.layers {
-            let layer = file.layer(i).await?;
-            for m in [&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down] {
-                loaded = loaded.saturating_add(m.bytes() as u64);
-            }
-            layers.push(Arc::new(layer));
-            progress(loaded, total)?;
+        for i in 0..config.layers {
+            layers.push(Arc::new(loading.layer(i).await?));
         }
-        progress(total, total)?;
-        Ok(Self { config: file.config.clone(), embedding, layers, output_norm, head })
+        loading.finish()?;
+        Ok(Self { config, embedding, layers, output_norm, head })
     }
 }
 
@@ -86,18 +175,7 @@ impl Network for Resident {
     }
 
     fn embed<'a>(&'a self, tokens: &'a [u32], out: &'a mut [f32]) -> BoxFuture<'a, Result<()>> {
-        for (&token, row) in tokens.iter().zip(out.chunks_exact_mut(self.config.hidden)) {
-            let token = token as usize;
-            if token >= self.config.vocabulary {
-                let e = Error::new(
-                    ErrorKind::BadInput,
-                    format!("token id {token} of a vocabulary of {}", self.config.vocabulary),
-                );
-                return Box::pin(std::future::ready(Err(e)));
-            }
-            self.embedding.unpack_rows(token..token.saturating_add(1), row);
-        }
-        Box::pin(std::future::ready(Ok(())))
+        Box::pin(std::future::ready(self.embedding.embed(tokens, out)))
     }
 
     fn layer(&self, i: usize) -> BoxFuture<'_, Result<Arc<Layer>>> {

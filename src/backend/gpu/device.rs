@@ -1,0 +1,232 @@
+//! An adapter, its device, and what went wrong with them.
+
+use std::sync::{Arc, Mutex};
+
+use futures::channel::oneshot;
+use serde::Serialize;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// What to look for.
+#[derive(Clone, Debug, Default)]
+pub struct GpuOptions {
+    /// Only adapters that are real GPUs.
+    pub hardware_only: bool,
+    /// Prefer the one that saves power, or the fast one; the system's choice by default.
+    pub power: wgpu::PowerPreference,
+    /// The adapter whose name contains this, where several are there (native only).
+    pub name: Option<String>,
+    /// Ask for WebGPU's default limits only, whatever the adapter has.
+    pub default_limits: bool,
+    /// The device belongs to somebody else: it is not destroyed with the backend.
+    pub borrowed: bool,
+    /// What [`super::Gpu::tuning`] said on this adapter before.
+    pub tuning: Option<String>,
+}
+
+/// What a GPU is and can do.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Adapter {
+    /// Its name, as far as the system tells.
+    pub name: String,
+    /// True for an adapter that computes on the CPU.
+    pub software: bool,
+    /// 16-bit floats.
+    pub f16: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// Dot products of packed bytes.
+    pub packed_int8: bool,
+}
+
+pub(super) struct Device {
+    pub(super) raw: wgpu::Device,
+    pub(super) queue: wgpu::Queue,
+    pub(super) adapter: Adapter,
+    pub(super) limits: wgpu::Limits,
+    faults: Arc<Faults>,
+    borrowed: bool,
+}
+
+/// What the device reported on its own.
+#[derive(Default)]
+struct Faults {
+    error: Mutex<Option<Error>>,
+    lost: Mutex<Option<String>>,
+    waiting: Mutex<Vec<oneshot::Sender<String>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn no_device(what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::NoDevice, what).hint("compute on the CPU instead (device `cpu`, in a browser `wasm`)")
+}
+
+fn describe(e: &wgpu::Error) -> Error {
+    match e {
+        wgpu::Error::OutOfMemory { .. } => out_of_memory("the GPU has no memory left"),
+        e => Error::new(ErrorKind::Unsupported, format!("the GPU refused a command: {e}"))
+            .hint("this is a defect of the program or of the driver; compute on the CPU and report it"),
+    }
+}
+
+pub(super) fn out_of_memory(what: impl Into<String>) -> Error {
+    Error::new(ErrorKind::OutOfMemory, what)
+        .hint("use fewer or shorter documents a request or a smaller model, or close other programs that use the GPU")
+}
+
+/// The adapter that `options` ask for.
+async fn find(options: &GpuOptions) -> Result<(wgpu::Instance, wgpu::Adapter)> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    #[cfg(not(target_arch = "wasm32"))]
+    let adapter = {
+        let mut adapters = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+        let wanted = |a: &wgpu::Adapter| {
+            let info = a.get_info();
+            let named = options.name.as_ref().is_none_or(|n| info.name.to_lowercase().contains(&n.to_lowercase()));
+            named && !(options.hardware_only && info.device_type == wgpu::DeviceType::Cpu)
+        };
+        adapters.retain(wanted);
+        let low = options.power == wgpu::PowerPreference::LowPower;
+        let rank = |a: &wgpu::Adapter| match a.get_info().device_type {
+            wgpu::DeviceType::DiscreteGpu => usize::from(low),
+            wgpu::DeviceType::IntegratedGpu => usize::from(!low),
+            wgpu::DeviceType::VirtualGpu => 2,
+            wgpu::DeviceType::Other => 3,
+            wgpu::DeviceType::Cpu => 4,
+        };
+        adapters.sort_by_key(rank);
+        adapters.into_iter().next()
+    };
+    #[cfg(target_arch = "wasm32")]
+    let adapter = {
+        let ask = wgpu::RequestAdapterOptions { power_preference: options.power, ..Default::default() };
+        let software = |a: &wgpu::Adapter| a.get_info().device_type == wgpu::DeviceType::Cpu;
+        instance.request_adapter(&ask).await.ok().filter(|a| !(options.hardware_only && software(a)))
+    };
+    let missing = || match &options.name {
+        Some(name) => no_device(format!("no GPU adapter whose name contains `{name}`")),
+        None => no_device("no GPU adapter was found"),
+    };
+    Ok((instance, adapter.ok_or_else(missing)?))
+}
+
+impl Device {
+    pub(super) async fn open(options: &GpuOptions) -> Result<Self> {
+        let (instance, found) = find(options).await?;
+        let features = found.features() & (wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
+        let mut limits = wgpu::Limits::default();
+        if !options.default_limits {
+            let has = found.limits();
+            limits.max_buffer_size = has.max_buffer_size.max(limits.max_buffer_size);
+            limits.max_storage_buffer_binding_size =
+                has.max_storage_buffer_binding_size.max(limits.max_storage_buffer_binding_size);
+        }
+        let descriptor = wgpu::DeviceDescriptor {
+            label: Some("edge-reranker"),
+            required_features: features,
+            required_limits: limits.clone(),
+            ..Default::default()
+        };
+        let (raw, queue) = found
+            .request_device(&descriptor)
+            .await
+            .map_err(|e| no_device(format!("the GPU `{}` gives no device: {e}", found.get_info().name)))?;
+        let info = found.get_info();
+        let name = if info.name.is_empty() { "WebGPU".to_owned() } else { info.name };
+        let adapter = Adapter {
+            name,
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 4,
+            packed_int8: instance
+                .wgsl_language_features()
+                .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
+        };
+        let faults = Arc::new(Faults::default());
+        let on_error = faults.clone();
+        raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            lock(&on_error.error).get_or_insert_with(|| describe(&e));
+        }));
+        let on_loss = faults.clone();
+        raw.set_device_lost_callback(move |_, message| {
+            *lock(&on_loss.lost) = Some(message.clone());
+            for waiting in lock(&on_loss.waiting).drain(..) {
+                let _ = waiting.send(message.clone());
+            }
+        });
+        Ok(Self { raw, queue, adapter, limits, faults, borrowed: options.borrowed })
+    }
+
+    /// The first error that the device reported since the last call, or that it was lost.
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(message) = &*lock(&self.faults.lost) {
+            return Err(lost(message));
+        }
+        lock(&self.faults.error).take().map_or(Ok(()), Err)
+    }
+
+    /// Resolves with a message once the device is lost.
+    pub(super) fn lost(&self) -> oneshot::Receiver<String> {
+        let (sender, receiver) = oneshot::channel();
+        match &*lock(&self.faults.lost) {
+            Some(message) => drop(sender.send(message.clone())),
+            None => lock(&self.faults.waiting).push(sender),
+        }
+        receiver
+    }
+
+    /// Runs `make` and reports what the device refuses of it.
+    pub(super) async fn guarded<T>(&self, make: impl FnOnce() -> T) -> Result<T> {
+        let scopes = || {
+            let memory = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let validation = self.raw.push_error_scope(wgpu::ErrorFilter::Validation);
+            let made = make();
+            (made, validation.pop(), memory.pop())
+        };
+        let (made, validation, memory) = scopes();
+        if let Some(e) = memory.await {
+            return Err(describe(&e));
+        }
+        if let Some(e) = validation.await {
+            return Err(describe(&e));
+        }
+        self.check()?;
+        Ok(made)
+    }
+
+    /// Submits commands; the future is ready when they are done.
+    pub(super) fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> impl Future<Output = ()> + use<> {
+        let index = self.queue.submit(commands);
+        let (sender, receiver) = oneshot::channel();
+        self.queue.on_submitted_work_done(move || {
+            let _ = sender.send(());
+        });
+        #[cfg(target_arch = "wasm32")]
+        let _ = index;
+        #[cfg(not(target_arch = "wasm32"))]
+        let raw = self.raw.clone();
+        async move {
+            // Natively nobody else calls the callbacks.
+            #[cfg(not(target_arch = "wasm32"))]
+            let _ = raw.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None });
+            let _ = receiver.await;
+        }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        if !self.borrowed {
+            self.raw.destroy();
+        }
+    }
+}
+
+fn lost(message: &str) -> Error {
+    let why = if message.is_empty() { String::new() } else { format!(": {message}") };
+    Error::new(ErrorKind::DeviceLost, format!("the GPU device was lost{why}")).hint("load the model again")
+}

@@ -1,0 +1,244 @@
+//! The GPU executor: walks a plan with kernels in WGSL, through wgpu: WebGPU in browsers, Vulkan, Metal or DirectX 12 natively.
+//!
+//! Weights lie on the GPU in a few compute layouts that hold every file type exactly; embedding rows stay with the processor. One
+//! layer's keys and values are alive at a time. Work goes out in portions that a desktop does not notice (see `queue`).
+
+mod blocks;
+mod device;
+mod kernel;
+mod memory;
+mod product;
+mod queue;
+mod run;
+mod scratch;
+mod shader;
+mod tune;
+mod weights;
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+pub use device::{Adapter, GpuOptions};
+pub(crate) use run::Kept;
+
+use self::{
+    device::Device,
+    kernel::{Access, Kernel, params_layout},
+    memory::Buffer,
+    queue::Portions,
+    run::Run,
+    scratch::Scratch,
+    tune::Products,
+    weights::{LayerWeights, Shape, Weights},
+};
+use super::{Backend, KeptPrefix, Pace};
+use crate::{
+    error::Result,
+    model::{Config, Head},
+    plan::Batch,
+    weights::{BoxFuture, Embedding, Loading},
+};
+
+/// Bounds of the rows of a batch.
+const BATCH: [u64; 2] = [512, 8192];
+/// Seconds that a batch should take, so that first scores come early.
+const BATCH_SECONDS: f64 = 1.0;
+
+/// Runs plans on a GPU.
+pub struct Gpu {
+    config: Config,
+    shape: Shape,
+    embedding: Embedding,
+    layers: Vec<LayerWeights>,
+    output_norm: Buffer,
+    head: Head,
+    kernels: Kernels,
+    portions: Portions,
+    tile_rows: usize,
+    heads_at_once: usize,
+    /// The buffers of the last request; a request that finds none makes its own.
+    scratch: Mutex<Option<Scratch>>,
+    // The last field: buffers go before their device.
+    device: Device,
+}
+
+struct Kernels {
+    norm: Kernel,
+    head_norm_rope: Kernel,
+    attend: Kernel,
+    /// By inputs in a block.
+    quantize: HashMap<u32, Kernel>,
+    products: Products,
+}
+
+impl Gpu {
+    /// Finds a GPU and moves a model's weights to it, layer by layer.
+    ///
+    /// # Errors
+    /// `webgpu-unavailable` without an adapter or a device, `oom` where the weights have no room, or what reading them gives.
+    pub async fn load(mut loading: Loading<'_>, options: &GpuOptions) -> Result<Self> {
+        let device = Device::open(options).await?;
+        if let Some(text) = &options.tuning {
+            tune::recall(&device.adapter.name, text);
+        }
+        let config = loading.config().clone();
+        let head = loading.head().await?;
+        let output_norm = loading.output_norm().await?;
+        let embedding = loading.embedding().await?;
+        let shape = Shape::new(&config);
+        let mut layers = Vec::new();
+        for i in 0..config.layers {
+            let layer = loading.layer(i).await?;
+            layers.push(LayerWeights::upload(&device, &config, &layer).await?);
+        }
+        loading.finish()?;
+        let output_norm = weights::vector(&device, &output_norm, shape.hidden).await?;
+        let params = params_layout(&device);
+        let portions = Portions::new(&device, &params);
+        let matrices: Vec<&Weights> = layers.iter().flat_map(LayerWeights::matrices).collect();
+        let attention = Attention::choose(&config, &shape);
+        let kernels = Kernels::new(&device, &portions, &params, &matrices, &attention).await?;
+        Ok(Self {
+            config,
+            shape,
+            embedding,
+            layers,
+            output_norm,
+            head,
+            kernels,
+            portions,
+            tile_rows: attention.tile_rows(),
+            heads_at_once: attention.heads,
+            scratch: Mutex::default(),
+            device,
+        })
+    }
+
+    /// The adapter in use.
+    pub fn adapter(&self) -> &Adapter {
+        &self.device.adapter
+    }
+
+    /// What autotune found on this adapter: give it to the next load's [`GpuOptions::tuning`].
+    pub fn tuning(&self) -> String {
+        tune::text(&self.device.adapter.name)
+    }
+
+    /// The kernels in use: for every layout of weights the variant that multiplies by it.
+    pub fn kernels(&self) -> String {
+        let mut names: Vec<String> =
+            self.kernels.products.iter().map(|(store, (v, _))| format!("{}: {}", store.name(), v.name())).collect();
+        names.sort();
+        names.join(", ")
+    }
+
+    /// Bytes of weights on the GPU.
+    pub fn weight_bytes(&self) -> u64 {
+        self.layers.iter().flat_map(LayerWeights::matrices).map(Weights::bytes).sum()
+    }
+
+    /// Resolves with the reason once the device is lost.
+    pub fn lost(&self) -> impl Future<Output = String> + use<> {
+        let lost = self.device.lost();
+        async move { lost.await.unwrap_or_default() }
+    }
+
+    /// Forgets bind groups: some of their buffers are gone.
+    fn forget(&self) {
+        let k = &self.kernels;
+        let products = k.products.values().map(|(_, kernel)| kernel);
+        products.chain(k.quantize.values()).chain([&k.norm, &k.head_norm_rope, &k.attend]).for_each(Kernel::forget);
+    }
+}
+
+impl Kernels {
+    async fn new(
+        device: &Device,
+        portions: &Portions,
+        params: &wgpu::BindGroupLayout,
+        matrices: &[&Weights],
+        attention: &Attention,
+    ) -> Result<Self> {
+        use Access::{Read as R, Write as W};
+        let fixed = async |name: &str, source: &str, constants: &[(&'static str, f64)], access: &[Access]| {
+            Kernel::new(device, params, name, source.to_owned(), constants, access).await
+        };
+        let norm = fixed("rms_norm", include_str!("../../kernels/rms_norm.wgsl"), &[], &[R, R, W]).await?;
+        let source = include_str!("../../kernels/head_norm_rope.wgsl");
+        let head_norm_rope = fixed("head_norm_rope", source, &[], &[W, R, R, R]).await?;
+        let source = include_str!("../../kernels/attend.wgsl");
+        let attend = fixed("attend", source, &attention.constants(), &[W, R, R, R, R, R]).await?;
+        let products = tune::choose(device, portions, params, matrices).await?;
+        let mut quantize = HashMap::new();
+        for (store, (variant, _)) in &products {
+            let block = store.block();
+            if variant.arithmetic == shader::Arithmetic::I8 && !quantize.contains_key(&block) {
+                let name = format!("quantize {block}");
+                quantize.insert(block, fixed(&name, &shader::quantize(block), &[], &[R, W, W]).await?);
+            }
+        }
+        Ok(Self { norm, head_norm_rope, attend, quantize, products })
+    }
+}
+
+/// How attention is cut for a shape.
+struct Attention {
+    /// Query rows times heads of a tile.
+    rows: usize,
+    /// Query heads of a tile, which share a key head.
+    heads: usize,
+    /// Vectors of four in a head.
+    vectors: usize,
+}
+
+impl Attention {
+    fn choose(c: &Config, shape: &Shape) -> Self {
+        let group = c.heads / c.kv_heads;
+        let heads = [4, 2].into_iter().find(|h| group.is_multiple_of(*h)).unwrap_or(1);
+        Self { rows: 32, heads, vectors: shape.head / 4 }
+    }
+
+    fn tile_rows(&self) -> usize {
+        self.rows / self.heads
+    }
+
+    fn constants(&self) -> Vec<(&'static str, f64)> {
+        vec![("ROWS", self.rows as f64), ("HEADS", self.heads as f64), ("VECS", self.vectors as f64)]
+    }
+}
+
+impl Backend for Gpu {
+    fn device(&self) -> &str {
+        if cfg!(target_arch = "wasm32") { "webgpu" } else { "gpu" }
+    }
+
+    fn gpu(&self) -> Option<&Gpu> {
+        Some(self)
+    }
+
+    fn batch_rows(&self) -> usize {
+        let rate = self.portions.budget() as f64 / queue::SUBMISSION.as_secs_f64();
+        ((rate * BATCH_SECONDS) as u64 / self.config.layer_parameters()).clamp(BATCH[0], BATCH[1]) as usize
+    }
+
+    fn logits<'a>(
+        &'a self,
+        batch: &'a Batch,
+        kept: &'a mut KeptPrefix,
+        pace: &'a dyn Pace,
+    ) -> BoxFuture<'a, Result<Vec<crate::model::Logits>>> {
+        Box::pin(async move {
+            self.device.check()?;
+            let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut scratch = lock().take().unwrap_or_default();
+            let result = Run::logits(self, batch, kept, &mut scratch, pace).await;
+            // After a failure its memory may be what others lack.
+            if result.is_ok() {
+                *lock() = Some(scratch);
+            }
+            result
+        })
+    }
+}

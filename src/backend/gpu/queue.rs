@@ -1,0 +1,202 @@
+//! Work on its way to the GPU: jobs are collected and submitted in portions that take a fraction of a second.
+//!
+//! A submission cannot be stopped and nothing else is drawn meanwhile, so none is planned to take longer than [`SUBMISSION`]. How
+//! much work that is gets measured all the time. One submission waits while another runs, so that the GPU is never idle.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use web_time::{Duration, Instant};
+
+use super::{
+    device::Device,
+    kernel::Kernel,
+    memory::Buffer,
+};
+use crate::{backend::Pace, error::Result, weights::BoxFuture};
+
+/// How long a submission should take.
+pub(super) const SUBMISSION: Duration = Duration::from_millis(30);
+/// Submissions under way at once.
+const IN_FLIGHT: usize = 2;
+/// Jobs in a submission, each with its slot of parameters.
+const JOBS: usize = 256;
+/// Bytes of a slot: WebGPU's alignment of dynamic offsets.
+const SLOT: u64 = 256;
+/// Multiply-adds of the very first submission.
+const FIRST_BUDGET: u64 = 20_000_000;
+/// Bounds of the budget.
+const BUDGET: [u64; 2] = [2_000_000, 1 << 44];
+
+/// One dispatch.
+pub(super) struct Job {
+    pub(super) pipeline: wgpu::ComputePipeline,
+    pub(super) buffers: wgpu::BindGroup,
+    pub(super) params: [u32; 12],
+    pub(super) grid: [u32; 2],
+    /// About how many multiply-adds.
+    pub(super) cost: u64,
+}
+
+impl Job {
+    pub(super) fn new(device: &Device, kernel: &Kernel, buffers: &[&Buffer], params: &[u32], grid: [u32; 2], cost: u64) -> Self {
+        let mut padded = [0; 12];
+        padded[..params.len()].copy_from_slice(params);
+        Self { pipeline: kernel.pipeline.clone(), buffers: kernel.bind(device, buffers), params: padded, grid, cost }
+    }
+}
+
+/// A copy between buffers.
+pub(super) struct Copy {
+    pub(super) from: wgpu::Buffer,
+    pub(super) from_offset: u64,
+    pub(super) to: wgpu::Buffer,
+    pub(super) to_offset: u64,
+    pub(super) bytes: u64,
+}
+
+enum Work {
+    Job(Job),
+    Copy(Copy),
+}
+
+/// What outlives a queue: the parameters' ring and how much work a submission should hold.
+pub(super) struct Portions {
+    ring: Buffer,
+    slots: wgpu::BindGroup,
+    budget: AtomicU64,
+}
+
+impl Portions {
+    pub(super) fn new(device: &Device, params: &wgpu::BindGroupLayout) -> Self {
+        let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
+        let ring = Buffer::new(device, "params", JOBS as u64 * SLOT, usage);
+        let size = wgpu::BufferSize::new(48);
+        let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &ring.raw, offset: 0, size });
+        let slots = device.raw.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("params"),
+            layout: params,
+            entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
+        });
+        Self { ring, slots, budget: AtomicU64::new(FIRST_BUDGET) }
+    }
+
+    /// Multiply-adds that a submission may hold.
+    pub(super) fn budget(&self) -> u64 {
+        self.budget.load(Ordering::Relaxed)
+    }
+
+    /// Learns that `cost` multiply-adds took `time`.
+    fn learn(&self, cost: u64, time: Duration) {
+        let budget = self.budget();
+        // A small portion says little: it is all overhead.
+        if cost < budget / 2 {
+            return;
+        }
+        let ratio = SUBMISSION.as_secs_f64() / time.as_secs_f64().max(1e-4);
+        let learned = (cost as f64 * ratio.clamp(0.25, 4.0)) as u64;
+        self.budget.store(learned.clamp(BUDGET[0], BUDGET[1]), Ordering::Relaxed);
+    }
+}
+
+/// Collects work and submits it.
+pub(super) struct Queue<'a> {
+    device: &'a Device,
+    portions: &'a Portions,
+    pace: &'a dyn Pace,
+    waiting: Vec<Work>,
+    cost: u64,
+    in_flight: VecDeque<(BoxFuture<'static, ()>, u64)>,
+    /// When the GPU began with the oldest submission under way.
+    since: Instant,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) fn new(device: &'a Device, portions: &'a Portions, pace: &'a dyn Pace) -> Self {
+        let (waiting, in_flight) = (Vec::new(), VecDeque::new());
+        Self { device, portions, pace, waiting, cost: 0, in_flight, since: Instant::now() }
+    }
+
+    pub(super) fn budget(&self) -> u64 {
+        self.portions.budget()
+    }
+
+    pub(super) async fn job(&mut self, job: Job) -> Result<()> {
+        if self.waiting.len() + 1 > JOBS || (self.cost > 0 && self.cost + job.cost > self.budget()) {
+            self.submit().await?;
+        }
+        self.cost += job.cost;
+        self.waiting.push(Work::Job(job));
+        Ok(())
+    }
+
+    pub(super) fn copy(&mut self, copy: Copy) {
+        self.waiting.push(Work::Copy(copy));
+    }
+
+    /// Submits what waits, and waits itself until few enough submissions are under way.
+    async fn submit(&mut self) -> Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let commands = self.encode();
+        if self.in_flight.is_empty() {
+            self.since = Instant::now();
+        }
+        let done = self.device.submit(Some(commands));
+        self.in_flight.push_back((Box::pin(done), self.cost));
+        self.cost = 0;
+        while self.in_flight.len() >= IN_FLIGHT {
+            self.wait().await;
+        }
+        self.device.check()?;
+        self.pace.breathe().await
+    }
+
+    async fn wait(&mut self) {
+        if let Some((done, cost)) = self.in_flight.pop_front() {
+            done.await;
+            self.portions.learn(cost, self.since.elapsed());
+            self.since = Instant::now();
+        }
+    }
+
+    fn encode(&mut self) -> wgpu::CommandBuffer {
+        let mut params = Vec::new();
+        let mut encoder = self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        let mut pass: Option<wgpu::ComputePass<'static>> = None;
+        for work in self.waiting.drain(..) {
+            match work {
+                Work::Job(job) => {
+                    let pass = pass.get_or_insert_with(|| {
+                        encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default()).forget_lifetime()
+                    });
+                    pass.set_pipeline(&job.pipeline);
+                    pass.set_bind_group(0, &self.portions.slots, &[params.len() as u32]);
+                    pass.set_bind_group(1, &job.buffers, &[]);
+                    pass.dispatch_workgroups(job.grid[0], job.grid[1], 1);
+                    params.extend(job.params.iter().flat_map(|p| p.to_le_bytes()));
+                    params.resize(params.len().next_multiple_of(SLOT as usize), 0);
+                }
+                Work::Copy(c) => {
+                    pass = None;
+                    encoder.copy_buffer_to_buffer(&c.from, c.from_offset, &c.to, c.to_offset, c.bytes);
+                }
+            }
+        }
+        drop(pass);
+        self.device.queue.write_buffer(&self.portions.ring.raw, 0, &params);
+        encoder.finish()
+    }
+
+    /// Submits the rest and waits for all of it.
+    pub(super) async fn finish(mut self) -> Result<()> {
+        self.submit().await?;
+        while !self.in_flight.is_empty() {
+            self.wait().await;
+        }
+        self.device.check()
+    }
+}

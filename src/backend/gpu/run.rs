@@ -1,0 +1,370 @@
+//! One batch under way on the GPU: the plan's steps become jobs.
+
+use std::collections::HashMap;
+
+use super::{
+    Gpu,
+    device::out_of_memory,
+    memory::Buffer,
+    product::{Mode, Product},
+    queue::{Copy, Job, Queue},
+    scratch::{Place, Scratch, Sizes},
+    shader::Arithmetic,
+    weights::{LayerWeights, Weights},
+};
+use crate::{
+    backend::{KeptPrefix, Pace},
+    error::Result,
+    kernels::head_norm_rope,
+    model::{Config, Logits},
+    plan::{Batch, MatrixName, NormName, Prefix, Rows, Slot, Step, forward},
+};
+
+/// Rows in a chunk: the wide buffers are no longer than this.
+const CHUNK: usize = 2048;
+/// Multiply-adds that moving one vector of four costs about as much as, for planning.
+const MOVE: u64 = 16;
+
+/// The keys and values of a shared prefix on the GPU.
+#[derive(Default)]
+pub(crate) struct Kept {
+    layers: Vec<[Buffer; 2]>,
+}
+
+pub(super) struct Run<'a> {
+    gpu: &'a Gpu,
+    config: &'a Config,
+    batch: &'a Batch,
+    kept: &'a mut Kept,
+    scratch: &'a mut Scratch,
+    queue: Queue<'a>,
+    layer: usize,
+    /// Where the tiles of some rows are, and how many.
+    tiles: HashMap<Rows, (usize, usize)>,
+    /// What `Place::Bytes` holds: rows of this place in blocks of this many.
+    bytes: Option<(Place, u32)>,
+}
+
+impl<'a> Run<'a> {
+    /// The logits of a batch.
+    pub(super) async fn logits(
+        gpu: &'a Gpu,
+        batch: &'a Batch,
+        kept: &'a mut KeptPrefix,
+        scratch: &'a mut Scratch,
+        pace: &'a dyn Pace,
+    ) -> Result<Vec<Logits>> {
+        let config = &gpu.config;
+        let plan = forward(config.layers, batch, CHUNK);
+        let kept = kept.gpu.get_or_insert_default();
+        let queue = Queue::new(&gpu.device, &gpu.portions, pace);
+        let mut run = Self { gpu, config, batch, kept, scratch, queue, layer: 0, tiles: HashMap::new(), bytes: None };
+        run.prepare(&plan).await?;
+        for step in &plan {
+            run.step(step).await?;
+        }
+        run.finish().await
+    }
+
+    /// Makes room and uploads what the batch is.
+    async fn prepare(&mut self, plan: &[Step]) -> Result<()> {
+        let (gpu, batch) = (self.gpu, self.batch);
+        let tiles = self.lay_tiles(plan);
+        let (t, s) = (batch.tokens.len(), batch.spans.len());
+        let sizes = Sizes {
+            rows: t,
+            sequences: s,
+            chunk: CHUNK.min(t.max(s)),
+            positions: batch.positions.iter().max().map_or(0, |&p| p as usize + 1),
+            tiles: tiles.len(),
+        };
+        let half = self.config.head_dim / 2;
+        if self.scratch.fit(&gpu.device, &gpu.shape, half, sizes).await? {
+            gpu.forget();
+        }
+        if batch.prefix == Prefix::Keep {
+            let bytes = (4 * batch.shared * gpu.shape.kv) as u64;
+            let make = || {
+                let one = |_| Buffer::storage(&gpu.device, "prefix", bytes);
+                (0..self.config.layers).map(|_| [0, 1].map(one)).collect()
+            };
+            self.kept.layers = Vec::new();
+            self.kept.layers = gpu.device.guarded(make).await?;
+            gpu.forget();
+        }
+        let last = batch.last_rows().map(|r| batch.positions[r]);
+        let positions: Vec<u8> = batch.positions.iter().copied().chain(last).flat_map(u32::to_le_bytes).collect();
+        self.write(Place::Positions, &positions);
+        let tiles: Vec<u8> = tiles.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
+        self.write(Place::Tiles, &tiles);
+        let frequencies = head_norm_rope::frequencies(self.config.rope_theta, self.config.head_dim);
+        let turns = (0..sizes.positions).flat_map(|p| frequencies.iter().map(move |f| head_norm_rope::turn(p, *f)));
+        let angles: Vec<u8> = turns.flat_map(|[cos, sin]| [cos, sin]).flat_map(f32::to_le_bytes).collect();
+        self.write(Place::Angles, &angles);
+        Ok(())
+    }
+
+    fn write(&self, place: Place, bytes: &[u8]) {
+        self.gpu.device.queue.write_buffer(&self.scratch.get(place).raw, 0, bytes);
+    }
+
+    /// The tiles of all attention steps: `row, rows, position, own, shared` each.
+    fn lay_tiles(&mut self, plan: &[Step]) -> Vec<[u32; 5]> {
+        let mut tiles = Vec::new();
+        for step in plan {
+            let Step::Attend { rows, .. } = step else { continue };
+            if self.tiles.contains_key(rows) {
+                continue;
+            }
+            let first = tiles.len();
+            let pieces = self.batch.pieces(rows, |_| self.gpu.tile_rows);
+            tiles.extend(pieces.into_iter().map(|p| {
+                [p.rows.start, p.rows.len(), p.first, p.own.start, p.shared].map(|v| v as u32)
+            }));
+            self.tiles.insert(rows.clone(), (first, tiles.len() - first));
+        }
+        tiles
+    }
+
+    fn layer(&self) -> &'a LayerWeights {
+        &self.gpu.layers[self.layer]
+    }
+
+    async fn step(&mut self, step: &Step) -> Result<()> {
+        let shape = &self.gpu.shape;
+        match step {
+            Step::Embed => self.embed()?,
+            Step::Layer(i) => self.layer = *i,
+            Step::Norm { norm, rows } => {
+                let w = match norm {
+                    NormName::Attn => &self.layer().attn_norm,
+                    NormName::Ffn => &self.layer().ffn_norm,
+                    NormName::Output => &self.gpu.output_norm,
+                };
+                self.norm(w, rows, 0).await?;
+            }
+            Step::MatMul { weight, from, to, rows } => {
+                let layer = self.layer();
+                let w = match weight {
+                    MatrixName::Q => &layer.q,
+                    MatrixName::K => &layer.k,
+                    MatrixName::V => &layer.v,
+                    MatrixName::O => &layer.o,
+                    MatrixName::Down => &layer.down,
+                };
+                let (to, y_row, mode) = match to {
+                    Slot::Residual => (residual(rows), rows.start(), Mode::Add),
+                    Slot::Key => (Place::Key, rows.start(), Mode::Store),
+                    Slot::Value => (Place::Value, rows.start(), Mode::Store),
+                    to => (place(*to), 0, Mode::Store),
+                };
+                self.product(w, place(*from), to, rows.len(), y_row, mode).await?;
+            }
+            Step::GateUp { rows } => {
+                let w = &self.layer().gate_up;
+                self.product(w, Place::Normed, Place::Gate, rows.len(), 0, Mode::Gated).await?;
+            }
+            Step::HeadNormRope { slot, rows } => self.head_norm_rope(*slot, rows).await?,
+            Step::KeepPrefix(layer) => {
+                let bytes = (4 * self.batch.shared * shape.kv) as u64;
+                for (to, from) in self.kept.layers[*layer].iter().zip([Place::Key, Place::Value]) {
+                    self.queue.copy(copy(self.scratch.get(from), 0, to, 0, bytes));
+                }
+            }
+            Step::Attend { layer, rows } => self.attend(*layer, rows).await?,
+            Step::TakeLast => {
+                let bytes = (4 * shape.hidden) as u64;
+                for (i, row) in self.batch.last_rows().enumerate() {
+                    let (from, to) = (self.scratch.get(Place::Residual), self.scratch.get(Place::Last));
+                    self.queue.copy(copy(from, row as u64 * bytes, to, i as u64 * bytes, bytes));
+                }
+            }
+            Step::Finish { rows } => {
+                self.norm(&self.gpu.output_norm, rows, 0).await?;
+                let bytes = (4 * shape.hidden) as u64;
+                let (from, to) = (self.scratch.get(Place::Normed), self.scratch.get(Place::Last));
+                let n = rows.len() as u64 * bytes;
+                self.queue.copy(copy(from, 0, to, rows.start() as u64 * bytes, n));
+            }
+        }
+        Ok(())
+    }
+
+    /// Embedding rows stay with the processor: no GPU need bind a matrix of vocabulary size.
+    fn embed(&self) -> Result<()> {
+        /// Rows unpacked at once.
+        const PIECE: usize = 256;
+        let (hidden, padded) = (self.config.hidden, self.gpu.shape.hidden);
+        let mut rows = vec![0.0; PIECE * hidden];
+        for (i, tokens) in self.batch.tokens.chunks(PIECE).enumerate() {
+            self.gpu.embedding.embed(tokens, &mut rows[..tokens.len() * hidden])?;
+            let mut bytes = Vec::with_capacity(4 * tokens.len() * padded);
+            for row in rows.chunks_exact(hidden).take(tokens.len()) {
+                bytes.extend(row.iter().flat_map(|v| v.to_le_bytes()));
+                bytes.resize(bytes.len() + 4 * (padded - hidden), 0);
+            }
+            let at = (4 * i * PIECE * padded) as u64;
+            self.gpu.device.queue.write_buffer(&self.scratch.get(Place::Residual).raw, at, &bytes);
+        }
+        Ok(())
+    }
+
+    async fn norm(&mut self, w: &Buffer, rows: &Rows, y_row: usize) -> Result<()> {
+        let (gpu, hidden) = (self.gpu, self.gpu.shape.hidden);
+        let buffers = [self.scratch.get(residual(rows)), w, self.scratch.get(Place::Normed)];
+        let params = [
+            rows.len() as u32,
+            hidden as u32 / 4,
+            rows.start() as u32,
+            y_row as u32,
+            (self.config.hidden as f32).to_bits(),
+            self.config.rms_eps.to_bits(),
+        ];
+        let cost = (rows.len() * hidden / 4) as u64 * MOVE;
+        let job = Job::new(&gpu.device, &gpu.kernels.norm, &buffers, &params, [rows.len() as u32, 1], cost);
+        self.written(Place::Normed);
+        self.queue.job(job).await
+    }
+
+    /// Forgets the bytes of a place that gets new rows.
+    fn written(&mut self, place: Place) {
+        self.bytes = self.bytes.filter(|(p, _)| *p != place);
+    }
+
+    async fn product(&mut self, w: &Weights, from: Place, to: Place, rows: usize, y_row: usize, mode: Mode) -> Result<()> {
+        let gpu = self.gpu;
+        let (variant, kernel) = &gpu.kernels.products[&w.store];
+        let bytes = variant.arithmetic == Arithmetic::I8;
+        if bytes {
+            self.quantize(from, rows, w).await?;
+        }
+        let place = |p| self.scratch.get(p);
+        let product = Product {
+            x: place(if bytes { Place::Bytes } else { from }),
+            x_scales: place(if bytes { Place::Scales } else { Place::Nothing }),
+            weights: w,
+            nothing: place(Place::Nothing),
+            y: place(to),
+            rows,
+            y_row,
+            mode,
+        };
+        for job in product.jobs(&gpu.device, kernel, *variant, self.queue.budget()) {
+            self.queue.job(job).await?;
+        }
+        self.written(to);
+        Ok(())
+    }
+
+    async fn quantize(&mut self, from: Place, rows: usize, w: &Weights) -> Result<()> {
+        let (gpu, block) = (self.gpu, w.store.block());
+        if self.bytes == Some((from, block)) {
+            return Ok(());
+        }
+        let blocks = rows * w.inputs / block as usize;
+        let place = |p| self.scratch.get(p);
+        let buffers = [place(from), place(Place::Bytes), place(Place::Scales)];
+        let cost = (rows * w.inputs / 4) as u64 * MOVE;
+        let grid = [blocks.div_ceil(64) as u32, 1];
+        let job = Job::new(&gpu.device, &gpu.kernels.quantize[&block], &buffers, &[blocks as u32, 0], grid, cost);
+        self.bytes = Some((from, block));
+        self.queue.job(job).await
+    }
+
+    async fn head_norm_rope(&mut self, slot: Slot, rows: &Rows) -> Result<()> {
+        let (gpu, c, shape) = (self.gpu, self.config, &self.gpu.shape);
+        let (place, w, heads, stride, first) = match slot {
+            Slot::Key => (Place::Key, &self.layer().k_norm, c.kv_heads, shape.kv, rows.start()),
+            Slot::Query => (Place::Query, &self.layer().q_norm, c.heads, shape.query, 0),
+            other => unreachable!("{other:?} has no heads"),
+        };
+        let position = match rows {
+            Rows::Batch(r) => r.start,
+            Rows::Last(r) => self.batch.tokens.len() + r.start,
+        };
+        let get = |p| self.scratch.get(p);
+        let buffers = [get(place), w, get(Place::Positions), get(Place::Angles)];
+        let params = [rows.len(), heads, c.head_dim, stride, shape.head, first, position].map(|v| v as u32);
+        let params = [&params[..], &[c.rms_eps.to_bits()]].concat();
+        let cost = (rows.len() * stride / 4) as u64 * MOVE;
+        let grid = [rows.len() as u32, heads.div_ceil(4) as u32];
+        let job = Job::new(&gpu.device, &gpu.kernels.head_norm_rope, &buffers, &params, grid, cost);
+        self.written(place);
+        self.queue.job(job).await
+    }
+
+    async fn attend(&mut self, layer: usize, rows: &Rows) -> Result<()> {
+        let (gpu, c, shape) = (self.gpu, self.config, &self.gpu.shape);
+        let place = |p| self.scratch.get(p);
+        let (keys, values) = (place(Place::Key), place(Place::Value));
+        let (prefix_keys, prefix_values) = match self.batch.prefix {
+            Prefix::Kept => (&self.kept.layers[layer][0], &self.kept.layers[layer][1]),
+            Prefix::Here | Prefix::Keep => (keys, values),
+        };
+        let buffers = [place(Place::Query), keys, values, prefix_keys, prefix_values, place(Place::Tiles)];
+        let (first, count) = self.tiles[rows];
+        // The longest row decides: what a tile costs differs within a step.
+        let most = rows_positions(self.batch, rows);
+        let tile_cost = (2 * gpu.tile_rows * most * shape.query) as u64;
+        let scale = 1.0 / (c.head_dim as f32).sqrt();
+        let at_once = (self.queue.budget() / tile_cost).clamp(1, 65_535) as usize;
+        for start in (0..count).step_by(at_once) {
+            let n = at_once.min(count - start);
+            let params = [n, first + start, c.heads, c.kv_heads, shape.head, shape.query, shape.kv].map(|v| v as u32);
+            let params = [&params[..], &[scale.to_bits()]].concat();
+            let grid = [n as u32, (c.heads / gpu.heads_at_once) as u32];
+            let job = Job::new(&gpu.device, &gpu.kernels.attend, &buffers, &params, grid, n as u64 * tile_cost);
+            self.queue.job(job).await?;
+        }
+        self.written(Place::Query);
+        Ok(())
+    }
+
+    /// Reads the last rows back and judges them.
+    async fn finish(mut self) -> Result<Vec<Logits>> {
+        let (gpu, hidden) = (self.gpu, self.gpu.shape.hidden);
+        let bytes = (4 * self.batch.spans.len() * hidden) as u64;
+        let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
+        let back = gpu.device.guarded(|| Buffer::new(&gpu.device, "results", bytes, usage)).await?;
+        self.queue.copy(copy(self.scratch.get(Place::Last), 0, &back, 0, bytes));
+        self.queue.finish().await?;
+        let (sender, receiver) = futures::channel::oneshot::channel();
+        back.raw.map_async(wgpu::MapMode::Read, .., move |r| drop(sender.send(r)));
+        gpu.device.submit(None).await;
+        gpu.device.check()?;
+        let failed = || out_of_memory("the GPU did not give its results back");
+        receiver.await.map_err(|_| failed())?.map_err(|_| failed())?;
+        let view = back.raw.get_mapped_range(..).map_err(|_| failed())?;
+        let values: Vec<f32> = view.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
+        let rows = values.chunks_exact(hidden);
+        rows.map(|row| gpu.head.judge(&row[..self.config.hidden])).collect()
+    }
+}
+
+/// Keys that the furthest of `rows` sees.
+fn rows_positions(batch: &Batch, rows: &Rows) -> usize {
+    let most = match rows {
+        Rows::Batch(r) => batch.positions[r.clone()].iter().copied().max(),
+        Rows::Last(r) => batch.last_rows().skip(r.start).take(r.len()).map(|row| batch.positions[row]).max(),
+    };
+    most.map_or(1, |p| p as usize + 1)
+}
+
+fn residual(rows: &Rows) -> Place {
+    if matches!(rows, Rows::Batch(_)) { Place::Residual } else { Place::Last }
+}
+
+fn place(slot: Slot) -> Place {
+    match slot {
+        Slot::Residual => Place::Residual,
+        Slot::Normed => Place::Normed,
+        Slot::Query => Place::Query,
+        Slot::Key => Place::Key,
+        Slot::Value => Place::Value,
+        Slot::Gate => Place::Gate,
+    }
+}
+
+fn copy(from: &Buffer, from_offset: u64, to: &Buffer, to_offset: u64, bytes: u64) -> Copy {
+    Copy { from: from.raw.clone(), from_offset, to: to.raw.clone(), to_offset, bytes }
+}

@@ -1,0 +1,225 @@
+//! Autotune: every variant that fits is tried for a few milliseconds on the model's own weights, the fastest is taken.
+//!
+//! Never by a vendor's name. What was found is remembered for the process, and as text for whoever wants to keep it longer.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use web_time::{Duration, Instant};
+
+use super::{
+    device::Device,
+    kernel::{Access, Kernel},
+    memory::Buffer,
+    product::{Mode, Product},
+    queue::{Job, Portions, Queue},
+    shader::{Store, VARIANTS, Variant},
+    weights::Weights,
+};
+use crate::{backend::Free, error::Result};
+
+/// A measurement is long enough from here on.
+const ENOUGH: Duration = Duration::from_millis(5);
+/// Rows of the product that is measured: small at first, in case the adapter is slow.
+const ROWS: [usize; 3] = [64, 256, 1024];
+/// A variant this many times slower than the best so far is dropped after its first, small measurement.
+const HOPELESS: f64 = 3.0;
+
+/// What was found, per adapter and store.
+static FOUND: Mutex<BTreeMap<String, Choices>> = Mutex::new(BTreeMap::new());
+
+/// Variants by store, both by name.
+type Choices = BTreeMap<String, String>;
+
+/// The text that remembers.
+#[derive(Serialize, Deserialize)]
+struct Text {
+    /// Whose kernels these are: another version may have other variants.
+    version: String,
+    adapter: String,
+    choices: Choices,
+}
+
+/// The kernel of every store, chosen.
+pub(super) type Products = HashMap<Store, (Variant, Kernel)>;
+
+/// Chooses a variant for every store among `weights`.
+pub(super) async fn choose(
+    device: &Device,
+    portions: &Portions,
+    params: &wgpu::BindGroupLayout,
+    weights: &[&Weights],
+) -> Result<Products> {
+    let mut products = Products::new();
+    for w in weights {
+        // The largest matrix of its store.
+        if products.contains_key(&w.store) || weights.iter().any(|o| o.store == w.store && larger(o, w)) {
+            continue;
+        }
+        let fits = |v: &&Variant| v.fits(w.store, &device.adapter);
+        let known = known(&device.adapter.name, w.store);
+        let candidates: Vec<Variant> = VARIANTS.iter().filter(fits).copied().collect();
+        let known = candidates.iter().find(|v| Some(v.name()) == known);
+        let chosen = match known {
+            Some(v) => (*v, compile(device, params, *v, w.store).await?),
+            None => fastest(device, portions, params, w, &candidates).await?,
+        };
+        remember(&device.adapter.name, w.store, chosen.0);
+        products.insert(w.store, chosen);
+    }
+    Ok(products)
+}
+
+fn larger(a: &Weights, b: &Weights) -> bool {
+    a.inputs * a.outputs > b.inputs * b.outputs
+}
+
+pub(super) async fn compile(
+    device: &Device,
+    params: &wgpu::BindGroupLayout,
+    variant: Variant,
+    store: Store,
+) -> Result<Kernel> {
+    let name = format!("matmul {} {}", store.name(), variant.name());
+    let access = [Access::Read, Access::Read, Access::Read, Access::Read, Access::Write];
+    Kernel::new(device, params, &name, variant.source(store), &variant.constants(), &access).await
+}
+
+async fn fastest(
+    device: &Device,
+    portions: &Portions,
+    params: &wgpu::BindGroupLayout,
+    weights: &Weights,
+    candidates: &[Variant],
+) -> Result<(Variant, Kernel)> {
+    let most = ROWS[ROWS.len() - 1];
+    let make = || {
+        let buffer = |words: usize| Buffer::storage(device, "tune", 4 * words as u64);
+        [buffer(most * weights.inputs), buffer(most * weights.inputs / 8), buffer(most * weights.outputs), buffer(4)]
+    };
+    let buffers = device.guarded(make).await?;
+    let mut best: Option<(f64, Variant, Kernel)> = None;
+    let mut failure = None;
+    for &variant in candidates {
+        // A variant that a driver refuses is no candidate.
+        let kernel = match compile(device, params, variant, weights.store).await {
+            Ok(kernel) => kernel,
+            Err(e) => {
+                device.check()?;
+                failure = Some(e);
+                continue;
+            }
+        };
+        let hopeless = best.as_ref().map_or(0.0, |(rate, ..)| rate / HOPELESS);
+        let rate = measure(device, portions, &kernel, variant, weights, &buffers, hopeless).await?;
+        if best.as_ref().is_none_or(|(most, ..)| rate > *most) {
+            best = Some((rate, variant, kernel));
+        }
+    }
+    match (best, failure) {
+        (Some((_, variant, kernel)), _) => Ok((variant, kernel)),
+        (None, Some(e)) => Err(e),
+        (None, None) => unreachable!("every store has a variant in f32"),
+    }
+}
+
+/// Multiply-adds a second.
+async fn measure(
+    device: &Device,
+    portions: &Portions,
+    kernel: &Kernel,
+    variant: Variant,
+    weights: &Weights,
+    [x, scales, y, nothing]: &[Buffer; 4],
+    hopeless: f64,
+) -> Result<f64> {
+    let mut rate = 0.0;
+    for (round, rows) in ROWS.into_iter().enumerate() {
+        let product = Product { x, x_scales: scales, weights, nothing, y, rows, y_row: 0, mode: Mode::Store };
+        let jobs = || product.jobs(device, kernel, variant, u64::MAX);
+        // The first run compiles and warms; a slow adapter gets a part of the outputs only.
+        if round == 0 {
+            let part = first_part(jobs().swap_remove(0), variant, weights);
+            timed(device, portions, part()).await?;
+            let job = part();
+            let cost = job.cost;
+            let time = timed(device, portions, job).await?;
+            rate = cost as f64 / time.as_secs_f64();
+            if time > ENOUGH || rate < hopeless {
+                return Ok(rate);
+            }
+        }
+        let mut time = Duration::MAX;
+        let mut cost = 0;
+        for _ in 0..2 {
+            let mut once = Duration::ZERO;
+            cost = 0;
+            for job in jobs() {
+                cost += job.cost;
+                once += timed(device, portions, job).await?;
+            }
+            time = time.min(once);
+        }
+        rate = cost as f64 / time.as_secs_f64();
+        if time > ENOUGH {
+            break;
+        }
+    }
+    Ok(rate)
+}
+
+/// The first few tiles of a product's first job.
+fn first_part(job: Job, variant: Variant, weights: &Weights) -> impl Fn() -> Job {
+    let [rows, outputs] = variant.tile();
+    let wide = job.grid[0].min(256u32.div_ceil(outputs));
+    let cost = u64::from(wide) * u64::from(job.grid[1]) * u64::from(rows * outputs) * weights.inputs as u64;
+    move || Job {
+        pipeline: job.pipeline.clone(),
+        buffers: job.buffers.clone(),
+        params: job.params,
+        grid: [wide, job.grid[1]],
+        cost,
+    }
+}
+
+async fn timed(device: &Device, portions: &Portions, job: Job) -> Result<Duration> {
+    let started = Instant::now();
+    let mut queue = Queue::new(device, portions, &Free);
+    queue.job(job).await?;
+    queue.finish().await?;
+    Ok(started.elapsed())
+}
+
+fn found() -> std::sync::MutexGuard<'static, BTreeMap<String, Choices>> {
+    FOUND.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn known(adapter: &str, store: Store) -> Option<String> {
+    found().get(adapter)?.get(&store.name()).cloned()
+}
+
+fn remember(adapter: &str, store: Store, variant: Variant) {
+    found().entry(adapter.to_owned()).or_default().insert(store.name(), variant.name());
+}
+
+/// What was found on this adapter, as text.
+pub(super) fn text(adapter: &str) -> String {
+    let choices = found().get(adapter).cloned().unwrap_or_default();
+    let text = Text { version: env!("CARGO_PKG_VERSION").into(), adapter: adapter.into(), choices };
+    serde_json::to_string(&text).expect("names are text")
+}
+
+/// Takes what an earlier process found. A text of another version or adapter, or no such text at all, is ignored.
+pub(super) fn recall(adapter: &str, text: &str) {
+    let Ok(text) = serde_json::from_str::<Text>(text) else { return };
+    if text.version == env!("CARGO_PKG_VERSION") && text.adapter == adapter {
+        let mut found = found();
+        let here = found.entry(text.adapter).or_default();
+        for (store, variant) in text.choices {
+            here.entry(store).or_insert(variant);
+        }
+    }
+}

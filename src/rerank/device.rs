@@ -1,0 +1,81 @@
+//! Which backend a model gets, and why.
+
+use std::sync::Arc;
+
+use super::{Device, LoadOptions, ModelInfo};
+#[cfg(feature = "gpu")]
+use crate::backend::{Gpu, GpuOptions};
+use crate::{
+    backend::{Backend, Cpu},
+    error::Result,
+    weights::{Loading, ModelFile, Resident},
+};
+
+/// Parameters of all layers from which on a GPU is worth its start: below, the CPU is done before the GPU's kernels are compiled.
+#[cfg(feature = "gpu")]
+const WORTH_A_GPU: u64 = 50_000_000;
+
+type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
+
+/// Loads the weights of `file` where `options` say; why there is noted in `info`.
+pub(super) async fn load(
+    file: &ModelFile,
+    answers: (u32, u32),
+    options: &LoadOptions,
+    progress: Progress<'_>,
+    info: &mut ModelInfo,
+) -> Result<Box<dyn Backend>> {
+    let because = |info: &mut ModelInfo, why: String| info.device_reason = why;
+    match options.device {
+        Device::Cpu => because(info, "the CPU was asked for".into()),
+        Device::Gpu => {
+            let backend = gpu(file, answers, options, progress, false).await?;
+            because(info, "a GPU was asked for".into());
+            return Ok(backend);
+        }
+        #[cfg(feature = "gpu")]
+        Device::Auto if file.config.layer_parameters() >= WORTH_A_GPU => {
+            match gpu(file, answers, options, &mut *progress, true).await {
+                Ok(backend) => {
+                    because(info, "a GPU was found".into());
+                    return Ok(backend);
+                }
+                Err(e) if matches!(e.code(), "webgpu-unavailable" | "oom" | "device-lost") => {
+                    because(info, format!("no GPU could be used ({e})"));
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        #[cfg(feature = "gpu")]
+        Device::Auto => because(info, "the model is small: the CPU is done before a GPU has started".into()),
+        #[cfg(not(feature = "gpu"))]
+        Device::Auto => because(info, "this build computes on the CPU only".into()),
+    }
+    let network = Resident::load(Loading::new(file, answers, progress)).await?;
+    Ok(Box::new(Cpu::new(Arc::new(network), options.threads)?))
+}
+
+#[cfg(feature = "gpu")]
+async fn gpu(
+    file: &ModelFile,
+    answers: (u32, u32),
+    options: &LoadOptions,
+    progress: Progress<'_>,
+    hardware_only: bool,
+) -> Result<Box<dyn Backend>> {
+    let gpu = GpuOptions { hardware_only, ..options.gpu.clone() };
+    Ok(Box::new(Gpu::load(Loading::new(file, answers, progress), &gpu).await?))
+}
+
+#[cfg(not(feature = "gpu"))]
+async fn gpu(
+    _: &ModelFile,
+    _: (u32, u32),
+    _: &LoadOptions,
+    _: Progress<'_>,
+    _: bool,
+) -> Result<Box<dyn Backend>> {
+    use crate::error::{Error, ErrorKind};
+    Err(Error::new(ErrorKind::NoDevice, "this build has no GPU support")
+        .hint("build it with the feature `gpu`, or compute on the CPU"))
+}
