@@ -15,7 +15,7 @@ use crate::{
     backend::Pace,
     error::{Error, ErrorKind, Result},
     model::{Logits, Template},
-    rerank::{LoadOptions, RankOptions, Request, Reranker, rank},
+    rerank::{Device, LoadOptions, RankOptions, Request, Reranker, rank},
     weights::{BoxFuture, ByteSource, SourceFile},
 };
 
@@ -53,6 +53,7 @@ struct Options {
     raw_scores: Option<bool>,
     template: Option<String>,
     parse_special: Option<bool>,
+    keep_prefix: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +124,14 @@ struct Timings {
     total_ms: f64,
 }
 
+/// What `lost` says.
+#[cfg(feature = "gpu")]
+#[derive(Serialize)]
+struct Lost {
+    reason: &'static str,
+    message: String,
+}
+
 /// What `onScore` hears.
 #[derive(Serialize)]
 struct OnScore {
@@ -156,7 +165,8 @@ impl Engine {
                 }
                 if call.cancelled() { Err(Error::aborted()) } else { Ok(()) }
             };
-            let reranker = Reranker::load(files, LoadOptions { name, threads: 1 }, report).await?;
+            let options = LoadOptions { name, threads: 1, ..load_options(&options)? };
+            let reranker = Reranker::load(files, options, report).await?;
             Ok(Engine { reranker: Rc::new(reranker) }.into())
         })
     }
@@ -249,7 +259,34 @@ impl Engine {
 
     /// What was loaded.
     pub fn info(&self) -> Result<JsValue, JsValue> {
-        to_js(self.reranker.info()).map_err(|e| js_error(&e))
+        let info = to_js(self.reranker.info()).map_err(|e| js_error(&e))?;
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.reranker.gpu() {
+            set(info.unchecked_ref(), "adapter", &to_js(gpu.adapter()).map_err(|e| js_error(&e))?);
+            set(info.unchecked_ref(), "kernels", &gpu.kernels().into());
+        }
+        Ok(info)
+    }
+
+    /// What autotune found on this GPU, as a text for a later load's option `tuning`; undefined on the CPU.
+    pub fn tuning(&self) -> Option<String> {
+        #[cfg(feature = "gpu")]
+        return self.reranker.gpu().map(crate::backend::Gpu::tuning);
+        #[cfg(not(feature = "gpu"))]
+        None
+    }
+
+    /// Resolves to `{ reason, message }` once the GPU's device is lost; never on the CPU.
+    pub fn lost(&self) -> Promise {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.reranker.gpu() {
+            let lost = gpu.lost();
+            return promise(async move {
+                let message = lost.await;
+                to_js(&Lost { reason: "device-lost", message })
+            });
+        }
+        Promise::new(&mut |_, _| {})
     }
 }
 
@@ -262,8 +299,34 @@ impl Options {
             template: self.template.as_deref().map_or(Ok(Template::default()), str::parse)?,
             max_length: whole(self.max_length, "maxLength")?,
             parse_special: self.parse_special.unwrap_or(false),
+            keep_prefix: self.keep_prefix.unwrap_or(false),
         })
     }
+}
+
+/// The device that JavaScript chose. It alone knows why, so there is no automatic choice here.
+fn load_options(options: &JsValue) -> Result<LoadOptions> {
+    let text = |name: &str| field(options, name).as_string();
+    let device = match text("device").as_deref() {
+        None | Some("wasm") => Device::Cpu,
+        Some("webgpu") => Device::Gpu,
+        Some(other) => return Err(Error::bad_input(format!("device is `{other}`, expected `webgpu` or `wasm`"))),
+    };
+    Ok(LoadOptions {
+        device,
+        #[cfg(feature = "gpu")]
+        gpu: crate::backend::GpuOptions {
+            power: match text("powerPreference").as_deref() {
+                Some("low-power") => wgpu::PowerPreference::LowPower,
+                Some("high-performance") => wgpu::PowerPreference::HighPerformance,
+                _ => wgpu::PowerPreference::None,
+            },
+            borrowed: field(options, "ownsDevice") == JsValue::FALSE,
+            tuning: text("tuning"),
+            ..Default::default()
+        },
+        ..LoadOptions::default()
+    })
 }
 
 fn whole(value: Option<f64>, name: &str) -> Result<Option<usize>> {

@@ -2,7 +2,6 @@
 //
 // 16 threads a head, four heads a workgroup; a thread keeps its pairs' sum of squares, one barrier shares them.
 struct Params {
-  rows: u32,
   heads: u32,
   head_dim: u32,  // D without padding
   stride: u32,    // of a row of x

@@ -7,6 +7,7 @@
 pub mod attend;
 pub mod head_norm_rope;
 pub mod matmul;
+pub mod quantize;
 pub mod rms_norm;
 pub mod swiglu;
 

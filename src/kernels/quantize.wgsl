@@ -2,7 +2,6 @@
 // which weights with a least value need. One thread a block.
 struct Params {
   blocks: u32, // of all rows
-  first: u32,  // block of this dispatch
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read> x: array<vec4<f32>>;         // [blocks, BLOCK4]
@@ -11,7 +10,7 @@ struct Params {
 
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-  let block = params.first + id.x;
+  let block = id.x;
   if (block >= params.blocks) {
     return;
   }

@@ -1,9 +1,7 @@
 // y = x / sqrt(mean(x^2) + eps) * w. A workgroup a row; every thread sums its share, then all the shares: one barrier.
 struct Params {
-  rows: u32,
   width4: u32, // of a row, padding (zeros) included
   x_row: u32,  // first row in x
-  y_row: u32,  // first row in y
   width: f32,  // of a row without its padding
   eps: f32,
 }
@@ -18,7 +16,7 @@ var<workgroup> sums: array<f32, THREADS>;
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
   let source = (params.x_row + group.x) * params.width4;
-  let to = (params.y_row + group.x) * params.width4;
+  let to = group.x * params.width4;
   var sum = 0.0;
   for (var i = thread; i < params.width4; i += THREADS) {
     let v = x[source + i];

@@ -147,11 +147,11 @@ fn q6_k(b: &[u8], q: &mut [i8], s: &mut [Scale]) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::kernels::noise;
 
-    const TYPES: [DType; 10] = [
+    pub(in super::super) const TYPES: [DType; 10] = [
         DType::Q4_0,
         DType::Q4_1,
         DType::Q5_0,
@@ -165,7 +165,7 @@ mod tests {
     ];
 
     /// Random bits, but scales that are finite and of moderate size.
-    fn random_blocks(dtype: DType, blocks: usize) -> Vec<u8> {
+    pub(in super::super) fn random_blocks(dtype: DType, blocks: usize) -> Vec<u8> {
         let scales: &[usize] = match dtype {
             DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
             DType::Q4_1 | DType::Q5_1 | DType::Q4K | DType::Q5K => &[0, 2],

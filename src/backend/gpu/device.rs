@@ -78,6 +78,31 @@ pub(super) fn out_of_memory(what: impl Into<String>) -> Error {
         .hint("use fewer or shorter documents a request or a smaller model, or close other programs that use the GPU")
 }
 
+/// The GPU adapters of this machine, real ones first.
+#[cfg(not(target_arch = "wasm32"))]
+pub async fn adapters() -> Vec<Adapter> {
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let found = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    let mut adapters: Vec<Adapter> = found.iter().map(|a| Adapter::of(&instance, a, a.features())).collect();
+    adapters.sort_by_key(|a| a.software);
+    adapters
+}
+
+impl Adapter {
+    fn of(instance: &wgpu::Instance, adapter: &wgpu::Adapter, features: wgpu::Features) -> Self {
+        let info = adapter.get_info();
+        Self {
+            name: if info.name.is_empty() { "WebGPU".into() } else { info.name },
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 4,
+            packed_int8: instance
+                .wgsl_language_features()
+                .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
+        }
+    }
+}
+
 /// The adapter that `options` ask for.
 async fn find(options: &GpuOptions) -> Result<(wgpu::Instance, wgpu::Adapter)> {
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
@@ -135,17 +160,7 @@ impl Device {
             .request_device(&descriptor)
             .await
             .map_err(|e| no_device(format!("the GPU `{}` gives no device: {e}", found.get_info().name)))?;
-        let info = found.get_info();
-        let name = if info.name.is_empty() { "WebGPU".to_owned() } else { info.name };
-        let adapter = Adapter {
-            name,
-            software: info.device_type == wgpu::DeviceType::Cpu,
-            f16: features.contains(wgpu::Features::SHADER_F16),
-            subgroups: features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 4,
-            packed_int8: instance
-                .wgsl_language_features()
-                .contains(wgpu::WgslLanguageFeatures::Packed4x8IntegerDotProduct),
-        };
+        let adapter = Adapter::of(&instance, &found, features);
         let faults = Arc::new(Faults::default());
         let on_error = faults.clone();
         raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
@@ -199,20 +214,25 @@ impl Device {
     }
 
     /// Submits commands; the future is ready when they are done.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(super) fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> impl Future<Output = ()> + use<> {
         let index = self.queue.submit(commands);
+        let raw = self.raw.clone();
+        async move {
+            // A failure is a lost device, which tells so itself.
+            let _ = raw.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None });
+        }
+    }
+
+    /// Submits commands; the future is ready when they are done.
+    #[cfg(target_arch = "wasm32")]
+    pub(super) fn submit(&self, commands: Option<wgpu::CommandBuffer>) -> impl Future<Output = ()> + use<> {
+        self.queue.submit(commands);
         let (sender, receiver) = oneshot::channel();
         self.queue.on_submitted_work_done(move || {
             let _ = sender.send(());
         });
-        #[cfg(target_arch = "wasm32")]
-        let _ = index;
-        #[cfg(not(target_arch = "wasm32"))]
-        let raw = self.raw.clone();
         async move {
-            // Natively nobody else calls the callbacks.
-            #[cfg(not(target_arch = "wasm32"))]
-            let _ = raw.poll(wgpu::PollType::Wait { submission_index: Some(index), timeout: None });
             let _ = receiver.await;
         }
     }

@@ -7,12 +7,15 @@ mod blocks;
 mod device;
 mod kernel;
 mod memory;
+mod params;
 mod product;
 mod queue;
 mod run;
 mod scratch;
 mod shader;
 mod tune;
+#[cfg(test)]
+mod tests;
 mod weights;
 
 use std::{
@@ -20,6 +23,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use device::adapters;
 pub use device::{Adapter, GpuOptions};
 pub(crate) use run::Kept;
 
@@ -35,7 +40,7 @@ use self::{
 };
 use super::{Backend, KeptPrefix, Pace};
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     model::{Config, Head},
     plan::Batch,
     weights::{BoxFuture, Embedding, Loading},
@@ -98,7 +103,7 @@ impl Gpu {
         let params = params_layout(&device);
         let portions = Portions::new(&device, &params);
         let matrices: Vec<&Weights> = layers.iter().flat_map(LayerWeights::matrices).collect();
-        let attention = Attention::choose(&config, &shape);
+        let attention = Attention::choose(&config)?;
         let kernels = Kernels::new(&device, &portions, &params, &matrices, &attention).await?;
         Ok(Self {
             config,
@@ -183,7 +188,7 @@ impl Kernels {
     }
 }
 
-/// How attention is cut for a shape.
+/// How attention is cut for a shape: the constants of `attend.wgsl`.
 struct Attention {
     /// Query rows times heads of a tile.
     rows: usize,
@@ -191,13 +196,42 @@ struct Attention {
     heads: usize,
     /// Vectors of four in a head.
     vectors: usize,
+    /// Threads along keys.
+    lanes: usize,
+    /// Vectors of a head that are staged at once.
+    slice: usize,
+    /// Values that are staged at once.
+    values: usize,
 }
 
 impl Attention {
-    fn choose(c: &Config, shape: &Shape) -> Self {
+    /// The largest tile that the workgroup memory and threads of WebGPU's default limits allow.
+    ///
+    /// # Errors
+    /// `unsupported` for heads that are too large.
+    fn choose(c: &Config) -> Result<Self> {
+        const MEMORY: usize = 16 << 10;
+        const THREADS: usize = 256;
+        let vectors = c.head_dim.div_ceil(4);
         let group = c.heads / c.kv_heads;
-        let heads = [4, 2].into_iter().find(|h| group.is_multiple_of(*h)).unwrap_or(1);
-        Self { rows: 32, heads, vectors: shape.head / 4 }
+        let lanes = vectors.div_ceil(2).next_power_of_two().max(8);
+        let block = 4 * lanes;
+        let most = if lanes == 8 { 64 } else { 32 };
+        for (rows, slice) in [(64, 4), (32, 4), (16, 4), (16, 3), (8, 4), (8, 3), (4, 4), (4, 1)] {
+            let keys = block * (slice | 1);
+            let values = [16, 8, 4, 2, 1].into_iter().find(|v| v * vectors <= keys);
+            let bytes = 16 * (slice * rows + keys + block * (rows / 4 | 1));
+            if let Some(values) = values
+                && rows <= most
+                && bytes <= MEMORY
+                && rows / 4 * lanes <= THREADS
+            {
+                let heads = (1..=group.min(rows)).rev().find(|h| group.is_multiple_of(*h)).unwrap_or(1);
+                return Ok(Self { rows, heads, vectors, lanes, slice, values });
+            }
+        }
+        let what = format!("attention heads of {} elements are too large for the GPU backend", c.head_dim);
+        Err(Error::new(ErrorKind::Unsupported, what).hint("compute on the CPU"))
     }
 
     fn tile_rows(&self) -> usize {
@@ -205,7 +239,17 @@ impl Attention {
     }
 
     fn constants(&self) -> Vec<(&'static str, f64)> {
-        vec![("ROWS", self.rows as f64), ("HEADS", self.heads as f64), ("VECS", self.vectors as f64)]
+        [
+            ("ROWS", self.rows),
+            ("HEADS", self.heads),
+            ("VECS", self.vectors),
+            ("LANES", self.lanes),
+            ("SLICE", self.slice),
+            ("QUERY_SLICE", self.slice),
+            ("VALUES", self.values),
+        ]
+        .map(|(name, n)| (name, n as f64))
+        .to_vec()
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     device::Device,
     kernel::Kernel,
     memory::Buffer,
+    params,
     queue::Job,
     shader::Variant,
     weights::Weights,
@@ -29,6 +30,8 @@ pub(super) struct Product<'a> {
     pub(super) nothing: &'a Buffer,
     pub(super) y: &'a Buffer,
     pub(super) rows: usize,
+    /// First row of x.
+    pub(super) x_row: usize,
     /// First row of y.
     pub(super) y_row: usize,
     pub(super) mode: Mode,
@@ -52,20 +55,20 @@ impl Product<'_> {
             for y in (0..grid[1]).step_by(high as usize) {
                 for x in (0..grid[0]).step_by(wide as usize) {
                     let size = [wide.min(grid[0] - x), high.min(grid[1] - y)];
-                    let params = [
-                        self.rows as u32,
-                        w.inputs as u32 / 4,
-                        slice.rows as u32,
-                        (w.outputs / shrink / 4) as u32,
-                        0,
-                        self.y_row as u32,
-                        (slice.first / shrink / 4) as u32,
-                        x,
-                        y,
-                        self.mode as u32,
-                    ];
+                    let params = params::MatMul {
+                        rows: self.rows as u32,
+                        inputs4: w.inputs as u32 / 4,
+                        outputs: slice.rows as u32,
+                        stride4: (w.outputs / shrink / 4) as u32,
+                        x_row: self.x_row as u32,
+                        y_row: self.y_row as u32,
+                        column4: (slice.first / shrink / 4) as u32,
+                        tile_x: x,
+                        tile_y: y,
+                        mode: self.mode as u32,
+                    };
                     let cost = u64::from(size[0]) * u64::from(size[1]) * tile_cost;
-                    jobs.push(Job::new(device, kernel, &buffers, &params, size, cost));
+                    jobs.push(Job::new(device, kernel, &buffers, params.words(), size, cost));
                 }
             }
         }

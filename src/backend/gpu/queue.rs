@@ -14,6 +14,7 @@ use super::{
     device::Device,
     kernel::Kernel,
     memory::Buffer,
+    params::WORDS,
 };
 use crate::{backend::Pace, error::Result, weights::BoxFuture};
 
@@ -34,17 +35,22 @@ const BUDGET: [u64; 2] = [2_000_000, 1 << 44];
 pub(super) struct Job {
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) buffers: wgpu::BindGroup,
-    pub(super) params: [u32; 12],
+    pub(super) params: [u32; WORDS],
     pub(super) grid: [u32; 2],
     /// About how many multiply-adds.
     pub(super) cost: u64,
 }
 
 impl Job {
-    pub(super) fn new(device: &Device, kernel: &Kernel, buffers: &[&Buffer], params: &[u32], grid: [u32; 2], cost: u64) -> Self {
-        let mut padded = [0; 12];
-        padded[..params.len()].copy_from_slice(params);
-        Self { pipeline: kernel.pipeline.clone(), buffers: kernel.bind(device, buffers), params: padded, grid, cost }
+    pub(super) fn new(
+        device: &Device,
+        kernel: &Kernel,
+        buffers: &[&Buffer],
+        params: [u32; WORDS],
+        grid: [u32; 2],
+        cost: u64,
+    ) -> Self {
+        Self { pipeline: kernel.pipeline.clone(), buffers: kernel.bind(device, buffers), params, grid, cost }
     }
 }
 
@@ -73,7 +79,7 @@ impl Portions {
     pub(super) fn new(device: &Device, params: &wgpu::BindGroupLayout) -> Self {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let ring = Buffer::new(device, "params", JOBS as u64 * SLOT, usage);
-        let size = wgpu::BufferSize::new(48);
+        let size = wgpu::BufferSize::new(4 * WORDS as u64);
         let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &ring.raw, offset: 0, size });
         let slots = device.raw.create_bind_group(&wgpu::BindGroupDescriptor {
             label: Some("params"),

@@ -6,6 +6,7 @@ use super::{
     Gpu,
     device::out_of_memory,
     memory::Buffer,
+    params,
     product::{Mode, Product},
     queue::{Copy, Job, Queue},
     scratch::{Place, Scratch, Sizes},
@@ -141,7 +142,7 @@ impl<'a> Run<'a> {
                     NormName::Ffn => &self.layer().ffn_norm,
                     NormName::Output => &self.gpu.output_norm,
                 };
-                self.norm(w, rows, 0).await?;
+                self.norm(w, rows).await?;
             }
             Step::MatMul { weight, from, to, rows } => {
                 let layer = self.layer();
@@ -180,7 +181,7 @@ impl<'a> Run<'a> {
                 }
             }
             Step::Finish { rows } => {
-                self.norm(&self.gpu.output_norm, rows, 0).await?;
+                self.norm(&self.gpu.output_norm, rows).await?;
                 let bytes = (4 * shape.hidden) as u64;
                 let (from, to) = (self.scratch.get(Place::Normed), self.scratch.get(Place::Last));
                 let n = rows.len() as u64 * bytes;
@@ -209,19 +210,17 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn norm(&mut self, w: &Buffer, rows: &Rows, y_row: usize) -> Result<()> {
+    async fn norm(&mut self, w: &Buffer, rows: &Rows) -> Result<()> {
         let (gpu, hidden) = (self.gpu, self.gpu.shape.hidden);
         let buffers = [self.scratch.get(residual(rows)), w, self.scratch.get(Place::Normed)];
-        let params = [
-            rows.len() as u32,
-            hidden as u32 / 4,
-            rows.start() as u32,
-            y_row as u32,
-            (self.config.hidden as f32).to_bits(),
-            self.config.rms_eps.to_bits(),
-        ];
+        let params = params::RmsNorm {
+            width4: hidden as u32 / 4,
+            x_row: rows.start() as u32,
+            width: self.config.hidden as f32,
+            eps: self.config.rms_eps,
+        };
         let cost = (rows.len() * hidden / 4) as u64 * MOVE;
-        let job = Job::new(&gpu.device, &gpu.kernels.norm, &buffers, &params, [rows.len() as u32, 1], cost);
+        let job = Job::new(&gpu.device, &gpu.kernels.norm, &buffers, params.words(), [rows.len() as u32, 1], cost);
         self.written(Place::Normed);
         self.queue.job(job).await
     }
@@ -246,6 +245,7 @@ impl<'a> Run<'a> {
             nothing: place(Place::Nothing),
             y: place(to),
             rows,
+            x_row: 0,
             y_row,
             mode,
         };
@@ -266,7 +266,8 @@ impl<'a> Run<'a> {
         let buffers = [place(from), place(Place::Bytes), place(Place::Scales)];
         let cost = (rows * w.inputs / 4) as u64 * MOVE;
         let grid = [blocks.div_ceil(64) as u32, 1];
-        let job = Job::new(&gpu.device, &gpu.kernels.quantize[&block], &buffers, &[blocks as u32, 0], grid, cost);
+        let params = params::Quantize { blocks: blocks as u32 }.words();
+        let job = Job::new(&gpu.device, &gpu.kernels.quantize[&block], &buffers, params, grid, cost);
         self.bytes = Some((from, block));
         self.queue.job(job).await
     }
@@ -284,11 +285,18 @@ impl<'a> Run<'a> {
         };
         let get = |p| self.scratch.get(p);
         let buffers = [get(place), w, get(Place::Positions), get(Place::Angles)];
-        let params = [rows.len(), heads, c.head_dim, stride, shape.head, first, position].map(|v| v as u32);
-        let params = [&params[..], &[c.rms_eps.to_bits()]].concat();
+        let params = params::HeadNormRope {
+            heads: heads as u32,
+            head_dim: c.head_dim as u32,
+            stride: stride as u32,
+            head_stride: shape.head as u32,
+            x_row: first as u32,
+            position: position as u32,
+            eps: c.rms_eps,
+        };
         let cost = (rows.len() * stride / 4) as u64 * MOVE;
         let grid = [rows.len() as u32, heads.div_ceil(4) as u32];
-        let job = Job::new(&gpu.device, &gpu.kernels.head_norm_rope, &buffers, &params, grid, cost);
+        let job = Job::new(&gpu.device, &gpu.kernels.head_norm_rope, &buffers, params.words(), grid, cost);
         self.written(place);
         self.queue.job(job).await
     }
@@ -310,10 +318,18 @@ impl<'a> Run<'a> {
         let at_once = (self.queue.budget() / tile_cost).clamp(1, 65_535) as usize;
         for start in (0..count).step_by(at_once) {
             let n = at_once.min(count - start);
-            let params = [n, first + start, c.heads, c.kv_heads, shape.head, shape.query, shape.kv].map(|v| v as u32);
-            let params = [&params[..], &[scale.to_bits()]].concat();
+            let params = params::Attend {
+                tiles: n as u32,
+                first_tile: (first + start) as u32,
+                heads: c.heads as u32,
+                kv_heads: c.kv_heads as u32,
+                head_dim: shape.head as u32,
+                q_stride: shape.query as u32,
+                kv_stride: shape.kv as u32,
+                scale,
+            };
             let grid = [n as u32, (c.heads / gpu.heads_at_once) as u32];
-            let job = Job::new(&gpu.device, &gpu.kernels.attend, &buffers, &params, grid, n as u64 * tile_cost);
+            let job = Job::new(&gpu.device, &gpu.kernels.attend, &buffers, params.words(), grid, n as u64 * tile_cost);
             self.queue.job(job).await?;
         }
         self.written(Place::Query);

@@ -138,7 +138,7 @@ async fn measure(
 ) -> Result<f64> {
     let mut rate = 0.0;
     for (round, rows) in ROWS.into_iter().enumerate() {
-        let product = Product { x, x_scales: scales, weights, nothing, y, rows, y_row: 0, mode: Mode::Store };
+        let product = Product { x, x_scales: scales, weights, nothing, y, rows, x_row: 0, y_row: 0, mode: Mode::Store };
         let jobs = || product.jobs(device, kernel, variant, u64::MAX);
         // The first run compiles and warms; a slow adapter gets a part of the outputs only.
         if round == 0 {

@@ -121,7 +121,7 @@ impl LayerWeights {
 }
 
 /// Rows of heads whose size is padded.
-fn heads(count: usize, size: usize, padded: usize) -> Vec<Row> {
+pub(super) fn heads(count: usize, size: usize, padded: usize) -> Vec<Row> {
     (0..count * padded).map(|r| (r % padded < size).then_some((0, r / padded * size + r % padded))).collect()
 }
 
