@@ -11,7 +11,7 @@ NPM=$ROOT/tests/web/node_modules
 WASM_TARGET=wasm32-unknown-unknown
 NEON_TARGET=aarch64-unknown-linux-gnu
 WASM=$ROOT/target/$WASM_TARGET/wasm/edge_reranker.wasm
-WASM_BUILD=(--lib --target "$WASM_TARGET" --no-default-features --features web)
+WASM_BUILD=(--lib --target "$WASM_TARGET" --no-default-features --features web,gpu)
 export CARGO_TARGET_DIR=$ROOT/target
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS='-C target-feature=+simd128'
 # What the token tests compare with, and where the golden files' maker finds it.

@@ -276,6 +276,11 @@ impl Engine {
         None
     }
 
+    /// Frees what lies on a GPU at once, whatever still runs.
+    pub fn unload(&self) {
+        self.reranker.unload();
+    }
+
     /// Resolves to `{ reason, message }` once the GPU's device is lost; never on the CPU.
     pub fn lost(&self) -> Promise {
         #[cfg(feature = "gpu")]
@@ -322,6 +327,8 @@ fn load_options(options: &JsValue) -> Result<LoadOptions> {
                 _ => wgpu::PowerPreference::None,
             },
             borrowed: field(options, "ownsDevice") == JsValue::FALSE,
+            name: text("adapterName"),
+            with_subgroups: field(options, "subgroups").is_truthy(),
             tuning: text("tuning"),
             ..Default::default()
         },

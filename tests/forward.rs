@@ -70,16 +70,17 @@ fn a_batch_equals_its_singles_to_the_last_bit() {
 fn sharing_the_prefix_changes_nothing() {
     use edge_reranker::{
         backend::{Backend, Cpu, KeptPrefix},
-        plan::pack,
-        weights::{ModelFile, Resident},
+        plan::{Before, pack},
+        weights::{Loading, ModelFile, Resident},
     };
 
     let file = block_on(ModelFile::open(common::files("odd-bf16"))).unwrap();
-    let network = block_on(Resident::load(&file, file.tokenizer().unwrap().answers(), |_, _| Ok(()))).unwrap();
+    let network =
+        block_on(Resident::load(Loading::new(&file, file.tokenizer().unwrap().answers(), |_, _| Ok(())))).unwrap();
     let cpu = Cpu::new(std::sync::Arc::new(network), 0).unwrap();
     let run = |shared: &[u32], own: &[&[u32]], budget, keep| {
         let mut kept = KeptPrefix::default();
-        let batches = pack(shared, own, budget, keep);
+        let batches = pack(shared, own, budget, keep, Before::Nothing);
         batches.iter().flat_map(|b| block_on(cpu.logits(b, &mut kept, &Free)).unwrap()).collect::<Vec<_>>()
     };
     for request in golden().requests.iter().filter(|r| r.error.is_none()) {
@@ -128,17 +129,17 @@ fn several_batches_equal_one_and_compute_the_prefix_once() {
 fn threads_and_instruction_sets_agree() {
     use edge_reranker::{
         backend::{Backend, Cpu, KeptPrefix, simd::Isa},
-        plan::pack,
-        weights::{ModelFile, Resident},
+        plan::{Before, pack},
+        weights::{Loading, ModelFile, Resident},
     };
     use std::sync::Arc;
 
     let file = block_on(ModelFile::open(common::files("odd-bf16"))).unwrap();
     let answers = file.tokenizer().unwrap().answers();
-    let network = Arc::new(block_on(Resident::load(&file, answers, |_, _| Ok(()))).unwrap());
+    let network = Arc::new(block_on(Resident::load(Loading::new(&file, answers, |_, _| Ok(())))).unwrap());
     let golden = golden();
     let ids: Vec<&[u32]> = golden.requests.iter().flat_map(|r| &r.expected).map(|p| &p.ids[..]).collect();
-    let [batch] = &pack(&[], &ids, usize::MAX, 0)[..] else { panic!("one batch") };
+    let [batch] = &pack(&[], &ids, usize::MAX, 0, Before::Nothing)[..] else { panic!("one batch") };
     let run = |threads, isa| {
         let cpu = Cpu::new(network.clone(), threads).unwrap().with_isa(isa);
         let logits = block_on(cpu.logits(batch, &mut KeptPrefix::default(), &Free)).unwrap();
@@ -168,4 +169,20 @@ fn a_cancelled_request_stops() {
     }));
     assert_eq!(result.unwrap_err().code(), "aborted");
     assert!(heard > 0 && heard < texts.len(), "scores came before the end: {heard}");
+}
+
+#[test]
+fn a_prefix_kept_from_one_request_to_the_next_changes_nothing() {
+    let reranker = load("odd-bf16");
+    let request = Request { query: "fox", documents: vec!["the old fox", "snow"], ..Request::default() };
+    let asks = Request { keep_prefix: true, ..request.clone() };
+    let fresh = score(&reranker, &request);
+    let shared = reranker.tokenize(&request).unwrap().shared_prefix;
+    let runs = [score(&reranker, &asks), score(&reranker, &asks)];
+    for (kept, reused) in runs.iter().zip([shared, 2 * shared]) {
+        assert_eq!(differences(kept), differences(&fresh));
+        assert_eq!(kept.prefix_reused, reused);
+    }
+    let other = Request { query: "another", ..asks.clone() };
+    assert_eq!(score(&reranker, &other).prefix_reused, reranker.tokenize(&other).unwrap().shared_prefix);
 }

@@ -9,7 +9,7 @@ use edge_reranker::{
     kernels::noise,
     rerank::{LoadOptions, Request, Reranker},
     text::Tokenizer,
-    weights::{MemorySource, ModelFile, SourceFile},
+    weights::{Loading, MemorySource, ModelFile, SourceFile},
 };
 use futures::executor::block_on;
 
@@ -446,7 +446,7 @@ fn swapped_classifier_rows_are_set_right() {
     let head = block_on(file.head(no, yes)).unwrap();
     let edge_reranker::model::Head::Two { no: no_row, .. } = head else { panic!("two rows") };
     let hidden = file.config.hidden;
-    let source = edge_reranker::weights::Resident::load(&file, (no, yes), |_, _| Ok(()));
+    let source = edge_reranker::weights::Resident::load(Loading::new(&file, (no, yes), |_, _| Ok(())));
     let network = block_on(source).unwrap();
     let mut embedding = vec![0.0; hidden];
     block_on(edge_reranker::weights::Network::embed(&network, &[no], &mut embedding)).unwrap();

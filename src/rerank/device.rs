@@ -68,13 +68,7 @@ async fn gpu(
 }
 
 #[cfg(not(feature = "gpu"))]
-async fn gpu(
-    _: &ModelFile,
-    _: (u32, u32),
-    _: &LoadOptions,
-    _: Progress<'_>,
-    _: bool,
-) -> Result<Box<dyn Backend>> {
+async fn gpu(_: &ModelFile, _: (u32, u32), _: &LoadOptions, _: Progress<'_>, _: bool) -> Result<Box<dyn Backend>> {
     use crate::error::{Error, ErrorKind};
     Err(Error::new(ErrorKind::NoDevice, "this build has no GPU support")
         .hint("build it with the feature `gpu`, or compute on the CPU"))

@@ -156,6 +156,14 @@ impl Reranker {
         Ok(Self { tokenizer, backend, info, kept: Mutex::default() })
     }
 
+    /// Frees what lies on a GPU, at once and whoever still holds the model: its calls fail with `device-lost` from here on.
+    pub fn unload(&self) {
+        #[cfg(feature = "gpu")]
+        if let Some(gpu) = self.gpu() {
+            gpu.destroy();
+        }
+    }
+
     /// The GPU that computes, if one does.
     #[cfg(feature = "gpu")]
     pub fn gpu(&self) -> Option<&crate::backend::Gpu> {

@@ -75,11 +75,7 @@ pub struct Loading<'a> {
 
 impl<'a> Loading<'a> {
     /// Starts; `progress(loaded, total)` in bytes is called after each part and may stop the load with an error.
-    pub fn new(
-        file: &'a ModelFile,
-        answers: (u32, u32),
-        progress: impl FnMut(u64, u64) -> Result<()> + 'a,
-    ) -> Self {
+    pub fn new(file: &'a ModelFile, answers: (u32, u32), progress: impl FnMut(u64, u64) -> Result<()> + 'a) -> Self {
         Self { file, answers, progress: Box::new(progress), loaded: 0 }
     }
 

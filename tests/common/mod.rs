@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use edge_reranker::{
     model::Template,
-    rerank::{LoadOptions, Request, Reranker},
+    rerank::{Device, LoadOptions, Request, Reranker},
     weights::{MemorySource, SourceFile},
 };
 use futures::executor::block_on;
@@ -61,6 +61,7 @@ impl GoldenRequest {
             template: self.template.parse::<Template>().unwrap(),
             max_length: Some(self.max_length),
             parse_special: self.parse_special,
+            keep_prefix: false,
         }
     }
 }
@@ -87,6 +88,9 @@ pub fn files(name: &str) -> Vec<SourceFile> {
 }
 
 pub fn load(name: &str) -> Reranker {
-    block_on(Reranker::load(files(name), LoadOptions::default(), |_, _| Ok(())))
-        .unwrap_or_else(|e| panic!("{name}: {e}"))
+    load_with(name, LoadOptions { device: Device::Cpu, ..LoadOptions::default() })
+}
+
+pub fn load_with(name: &str, options: LoadOptions) -> Reranker {
+    block_on(Reranker::load(files(name), options, |_, _| Ok(()))).unwrap_or_else(|e| panic!("{name}: {e}"))
 }

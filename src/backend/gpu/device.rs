@@ -14,8 +14,10 @@ pub struct GpuOptions {
     pub hardware_only: bool,
     /// Prefer the one that saves power, or the fast one; the system's choice by default.
     pub power: wgpu::PowerPreference,
-    /// The adapter whose name contains this, where several are there (native only).
+    /// Natively the adapter whose name contains this, where several are there; in a browser, which hides names, what to call it.
     pub name: Option<String>,
+    /// In a browser: whoever hands out the device enables subgroups, which wgpu does not ask for there.
+    pub with_subgroups: bool,
     /// Ask for WebGPU's default limits only, whatever the adapter has.
     pub default_limits: bool,
     /// The device belongs to somebody else: it is not destroyed with the backend.
@@ -55,6 +57,16 @@ struct Faults {
     error: Mutex<Option<Error>>,
     lost: Mutex<Option<String>>,
     waiting: Mutex<Vec<oneshot::Sender<String>>>,
+}
+
+impl Faults {
+    /// The device is gone; the first reason counts.
+    fn lose(&self, message: &str) {
+        lock(&self.lost).get_or_insert_with(|| message.to_owned());
+        for waiting in lock(&self.waiting).drain(..) {
+            let _ = waiting.send(message.to_owned());
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -160,19 +172,22 @@ impl Device {
             .request_device(&descriptor)
             .await
             .map_err(|e| no_device(format!("the GPU `{}` gives no device: {e}", found.get_info().name)))?;
-        let adapter = Adapter::of(&instance, &found, features);
+        #[cfg_attr(not(target_arch = "wasm32"), expect(unused_mut))]
+        let mut adapter = Adapter::of(&instance, &found, features);
+        #[cfg(target_arch = "wasm32")]
+        {
+            adapter.subgroups = options.with_subgroups && found.get_info().subgroup_min_size >= 4;
+            if let Some(name) = &options.name {
+                adapter.name.clone_from(name);
+            }
+        }
         let faults = Arc::new(Faults::default());
         let on_error = faults.clone();
         raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
             lock(&on_error.error).get_or_insert_with(|| describe(&e));
         }));
         let on_loss = faults.clone();
-        raw.set_device_lost_callback(move |_, message| {
-            *lock(&on_loss.lost) = Some(message.clone());
-            for waiting in lock(&on_loss.waiting).drain(..) {
-                let _ = waiting.send(message.clone());
-            }
-        });
+        raw.set_device_lost_callback(move |_, message| on_loss.lose(&message));
         Ok(Self { raw, queue, adapter, limits, faults, borrowed: options.borrowed })
     }
 
@@ -238,11 +253,19 @@ impl Device {
     }
 }
 
-impl Drop for Device {
-    fn drop(&mut self) {
+impl Device {
+    pub(super) fn destroy(&self) {
         if !self.borrowed {
             self.raw.destroy();
+            // The callback comes when the device is next looked after, which may be never.
+            self.faults.lose("it was destroyed");
         }
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        self.destroy();
     }
 }
 

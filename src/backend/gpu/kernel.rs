@@ -1,6 +1,9 @@
 //! Compiled kernels: a pipeline and how its buffers are bound.
 
-use super::{device::Device, memory::{BindGroups, Buffer}};
+use super::{
+    device::Device,
+    memory::{BindGroups, Buffer},
+};
 use crate::error::Result;
 
 /// A compute pipeline. Group 0 holds its parameters, group 1 its buffers.
@@ -43,10 +46,9 @@ impl Kernel {
         let make = || {
             let storage = |a: &Access| wgpu::BufferBindingType::Storage { read_only: *a == Access::Read };
             let entries: Vec<_> = access.iter().enumerate().map(|(i, a)| entry(i as u32, storage(a), false)).collect();
-            let buffers = device.raw.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-                label: Some(name),
-                entries: &entries,
-            });
+            let buffers = device
+                .raw
+                .create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(name), entries: &entries });
             let layout = device.raw.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
                 label: Some(name),
                 bind_group_layouts: &[Some(params), Some(&buffers)],

@@ -13,9 +13,9 @@ mod queue;
 mod run;
 mod scratch;
 mod shader;
-mod tune;
 #[cfg(test)]
 mod tests;
+mod tune;
 mod weights;
 
 use std::{
@@ -144,6 +144,31 @@ impl Gpu {
         self.layers.iter().flat_map(LayerWeights::matrices).map(Weights::bytes).sum()
     }
 
+    /// Makes room for batches of `rows` rows of one sequence each, so that a later request need not.
+    ///
+    /// # Errors
+    /// `oom` if that is more than the GPU has or binds.
+    pub async fn reserve(&self, rows: usize) -> Result<()> {
+        let mut scratch = self.take_scratch();
+        let sizes = scratch::Sizes { rows, sequences: rows, chunk: run::CHUNK.min(rows), positions: 1, tiles: rows };
+        let fitted = scratch.fit(&self.device, &self.shape, self.config.head_dim / 2, sizes).await;
+        self.forget();
+        fitted.map(|_| self.put_scratch(scratch))
+    }
+
+    fn take_scratch(&self) -> Scratch {
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
+
+    fn put_scratch(&self, scratch: Scratch) {
+        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
+    }
+
+    /// Destroys the device, and with it all that lies on it. A borrowed one stays, and only the buffers go, with the backend.
+    pub fn destroy(&self) {
+        self.device.destroy();
+    }
+
     /// Resolves with the reason once the device is lost.
     pub fn lost(&self) -> impl Future<Output = String> + use<> {
         let lost = self.device.lost();
@@ -220,7 +245,7 @@ impl Attention {
         for (rows, slice) in [(64, 4), (32, 4), (16, 4), (16, 3), (8, 4), (8, 3), (4, 4), (4, 1)] {
             let keys = block * (slice | 1);
             let values = [16, 8, 4, 2, 1].into_iter().find(|v| v * vectors <= keys);
-            let bytes = 16 * (slice * rows + keys + block * (rows / 4 | 1));
+            let bytes = 16 * (slice * rows + keys + block * ((rows / 4) | 1));
             if let Some(values) = values
                 && rows <= most
                 && bytes <= MEMORY
@@ -275,14 +300,11 @@ impl Backend for Gpu {
     ) -> BoxFuture<'a, Result<Vec<crate::model::Logits>>> {
         Box::pin(async move {
             self.device.check()?;
-            let lock = || self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut scratch = lock().take().unwrap_or_default();
-            let result = Run::logits(self, batch, kept, &mut scratch, pace).await;
-            // After a failure its memory may be what others lack.
-            if result.is_ok() {
-                *lock() = Some(scratch);
-            }
-            result
+            let mut scratch = self.take_scratch();
+            let logits = Run::logits(self, batch, kept, &mut scratch, pace).await?;
+            // Not after a failure: its memory may be what the next request lacks.
+            self.put_scratch(scratch);
+            Ok(logits)
         })
     }
 }

@@ -1,14 +1,6 @@
 //! Matrix products as jobs: cut into dispatches that a submission can hold.
 
-use super::{
-    device::Device,
-    kernel::Kernel,
-    memory::Buffer,
-    params,
-    queue::Job,
-    shader::Variant,
-    weights::Weights,
-};
+use super::{device::Device, kernel::Kernel, memory::Buffer, params, queue::Job, shader::Variant, weights::Weights};
 
 /// What becomes of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,9 +38,9 @@ impl Product<'_> {
         let shrink = if self.mode == Mode::Gated { 2 } else { 1 };
         let mut jobs = Vec::new();
         for slice in &w.slices {
-            let buffers =
-                [self.x, self.x_scales, &slice.quants, slice.scales.as_ref().unwrap_or(self.nothing), self.y];
-            let grid = [slice.rows.div_ceil(tile_outputs as usize) as u32, self.rows.div_ceil(tile_rows as usize) as u32];
+            let buffers = [self.x, self.x_scales, &slice.quants, slice.scales.as_ref().unwrap_or(self.nothing), self.y];
+            let grid =
+                [slice.rows.div_ceil(tile_outputs as usize) as u32, self.rows.div_ceil(tile_rows as usize) as u32];
             let tiles = (budget / tile_cost).clamp(1, 1 << 31) as u32;
             let wide = tiles.min(grid[0]);
             let high = (tiles / grid[0]).clamp(1, 65_535);

@@ -10,12 +10,7 @@ use std::{
 
 use web_time::{Duration, Instant};
 
-use super::{
-    device::Device,
-    kernel::Kernel,
-    memory::Buffer,
-    params::WORDS,
-};
+use super::{device::Device, kernel::Kernel, memory::Buffer, params::WORDS};
 use crate::{backend::Pace, error::Result, weights::BoxFuture};
 
 /// How long a submission should take.

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Rows in a chunk: the wide buffers are no longer than this.
-const CHUNK: usize = 2048;
+pub(super) const CHUNK: usize = 2048;
 /// Multiply-adds that moving one vector of four costs about as much as, for planning.
 const MOVE: u64 = 16;
 
@@ -100,7 +100,7 @@ impl<'a> Run<'a> {
         self.write(Place::Tiles, &tiles);
         let frequencies = head_norm_rope::frequencies(self.config.rope_theta, self.config.head_dim);
         let turns = (0..sizes.positions).flat_map(|p| frequencies.iter().map(move |f| head_norm_rope::turn(p, *f)));
-        let angles: Vec<u8> = turns.flat_map(|[cos, sin]| [cos, sin]).flat_map(f32::to_le_bytes).collect();
+        let angles: Vec<u8> = turns.flatten().flat_map(f32::to_le_bytes).collect();
         self.write(Place::Angles, &angles);
         Ok(())
     }
@@ -119,9 +119,11 @@ impl<'a> Run<'a> {
             }
             let first = tiles.len();
             let pieces = self.batch.pieces(rows, |_| self.gpu.tile_rows);
-            tiles.extend(pieces.into_iter().map(|p| {
-                [p.rows.start, p.rows.len(), p.first, p.own.start, p.shared].map(|v| v as u32)
-            }));
+            tiles.extend(
+                pieces
+                    .into_iter()
+                    .map(|p| [p.rows.start, p.rows.len(), p.first, p.own.start, p.shared].map(|v| v as u32)),
+            );
             self.tiles.insert(rows.clone(), (first, tiles.len() - first));
         }
         tiles
@@ -230,7 +232,15 @@ impl<'a> Run<'a> {
         self.bytes = self.bytes.filter(|(p, _)| *p != place);
     }
 
-    async fn product(&mut self, w: &Weights, from: Place, to: Place, rows: usize, y_row: usize, mode: Mode) -> Result<()> {
+    async fn product(
+        &mut self,
+        w: &Weights,
+        from: Place,
+        to: Place,
+        rows: usize,
+        y_row: usize,
+        mode: Mode,
+    ) -> Result<()> {
         let gpu = self.gpu;
         let (variant, kernel) = &gpu.kernels.products[&w.store];
         let bytes = variant.arithmetic == Arithmetic::I8;

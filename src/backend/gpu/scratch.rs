@@ -113,7 +113,9 @@ impl Scratch {
             }
             if bytes > most {
                 let (rows, most) = (sizes.rows, most >> 20);
-                return Err(out_of_memory(format!("{rows} tokens at once need a buffer of over {most} MiB on this GPU")));
+                return Err(out_of_memory(format!(
+                    "{rows} tokens at once need a buffer of over {most} MiB on this GPU"
+                )));
             }
             // The old one first: both may be too much.
             *slot = None;

@@ -41,10 +41,9 @@ impl Store {
     pub(super) fn with(self, other: Self) -> Self {
         match (self, other) {
             (a, b) if a == b => a,
-            (
-                Self::Blocks { bits: a, block: p, halves: h },
-                Self::Blocks { bits: b, block: q, halves: i },
-            ) => Self::Blocks { bits: a.max(b), block: p.min(q), halves: h && i },
+            (Self::Blocks { bits: a, block: p, halves: h }, Self::Blocks { bits: b, block: q, halves: i }) => {
+                Self::Blocks { bits: a.max(b), block: p.min(q), halves: h && i }
+            }
             _ => Self::F32,
         }
     }

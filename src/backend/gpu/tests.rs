@@ -6,7 +6,10 @@ use super::{
     Attention,
     blocks::tests::{TYPES, random_blocks},
     device::{Device, GpuOptions, adapters},
-    kernel::{Access::{Read as R, Write as W}, Kernel, params_layout},
+    kernel::{
+        Access::{Read as R, Write as W},
+        Kernel, params_layout,
+    },
     memory::Buffer,
     params,
     product::{Mode, Product},
@@ -163,7 +166,14 @@ fn quantize_equals_its_twin() {
 }
 
 /// One product by one variant, for weights of any type.
-fn product(bench: &Bench, variant: Variant, kernel: &Kernel, weights: &Weights, matrix: &[f32], p: kernels::matmul::Params) {
+fn product(
+    bench: &Bench,
+    variant: Variant,
+    kernel: &Kernel,
+    weights: &Weights,
+    matrix: &[f32],
+    p: kernels::matmul::Params,
+) {
     let x = noise(3, p.rows * p.inputs);
     let device_x = bench.floats(&x);
     let mut y = noise(4, p.rows * p.outputs);
@@ -171,9 +181,8 @@ fn product(bench: &Bench, variant: Variant, kernel: &Kernel, weights: &Weights, 
     let nothing = bench.floats(&[0.0; 4]);
     let bytes = variant.arithmetic == Arithmetic::I8;
     let block = weights.store.block() as usize;
-    let quantized = bytes.then(|| {
-        bench.quantized(kernels::quantize::Params { rows: p.rows, width: p.inputs, block }, &device_x)
-    });
+    let quantized =
+        bytes.then(|| bench.quantized(kernels::quantize::Params { rows: p.rows, width: p.inputs, block }, &device_x));
     // A product in bytes is judged by the bytes it was given.
     let x = quantized.as_ref().map_or(x, |(_, bytes, scales)| {
         bytes.iter().enumerate().map(|(i, &q)| f32::from(q) * scales[i / block][0]).collect()

@@ -16,7 +16,7 @@ use super::{
     memory::Buffer,
     product::{Mode, Product},
     queue::{Job, Portions, Queue},
-    shader::{Store, VARIANTS, Variant},
+    shader::{Fetch, Store, VARIANTS, Variant},
     weights::Weights,
 };
 use crate::{backend::Free, error::Result};
@@ -25,6 +25,8 @@ use crate::{backend::Free, error::Result};
 const ENOUGH: Duration = Duration::from_millis(5);
 /// Rows of the product that is measured: small at first, in case the adapter is slow.
 const ROWS: [usize; 3] = [64, 256, 1024];
+/// No further variant is tried for a store after this long: on a slow adapter compiling alone takes seconds.
+const LIMIT: Duration = Duration::from_millis(1500);
 /// A variant this many times slower than the best so far is dropped after its first, small measurement.
 const HOPELESS: f64 = 3.0;
 
@@ -61,7 +63,9 @@ pub(super) async fn choose(
         }
         let fits = |v: &&Variant| v.fits(w.store, &device.adapter);
         let known = known(&device.adapter.name, w.store);
-        let candidates: Vec<Variant> = VARIANTS.iter().filter(fits).copied().collect();
+        let mut candidates: Vec<Variant> = VARIANTS.iter().filter(fits).copied().collect();
+        // The likely ones first, in case there is no time for all: a processor has no use for workgroup memory, a GPU has.
+        candidates.sort_by_key(|v| (v.fetch == Fetch::Tile) == device.adapter.software);
         let known = candidates.iter().find(|v| Some(v.name()) == known);
         let chosen = match known {
             Some(v) => (*v, compile(device, params, *v, w.store).await?),
@@ -103,7 +107,11 @@ async fn fastest(
     let buffers = device.guarded(make).await?;
     let mut best: Option<(f64, Variant, Kernel)> = None;
     let mut failure = None;
+    let started = Instant::now();
     for &variant in candidates {
+        if best.is_some() && started.elapsed() > LIMIT {
+            break;
+        }
         // A variant that a driver refuses is no candidate.
         let kernel = match compile(device, params, variant, weights.store).await {
             Ok(kernel) => kernel,

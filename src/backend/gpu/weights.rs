@@ -162,7 +162,8 @@ pub(super) async fn upload(
     for first in (0..rows.len()).step_by(per_slice) {
         let rows = &rows[first..rows.len().min(first + per_slice)];
         let make = || {
-            let scales = (scale_bytes > 0).then(|| Buffer::storage(device, "scales", (rows.len() * scale_bytes) as u64));
+            let scales =
+                (scale_bytes > 0).then(|| Buffer::storage(device, "scales", (rows.len() * scale_bytes) as u64));
             (Buffer::storage(device, "weights", (rows.len() * row_bytes) as u64), scales)
         };
         let (quants, scales) = device.guarded(make).await?;
