@@ -92,6 +92,26 @@ need_chromium() {
   export CHROMIUM
 }
 
+# Software GPUs for the tests: Mesa's, and the one that Chromium brings.
+need_vulkan() {
+  if [[ $(uname) == Linux && ! -e /usr/share/vulkan/icd.d/lvp_icd.x86_64.json && ! -e /usr/share/vulkan/icd.d/lvp_icd.json ]]; then
+    if have apt-get && [[ $(id -u) == 0 ]]; then
+      say 'Installing a software Vulkan driver for the GPU tests'
+      apt-get update -qq
+      DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends mesa-vulkan-drivers libvulkan1
+    else
+      say 'No software Vulkan driver here: the GPU tests run on the adapters that there are'
+    fi
+  fi
+  local swiftshader
+  for swiftshader in /usr/lib/chromium /usr/lib/chromium-browser /opt/google/chrome; do
+    if [[ -f $swiftshader/vk_swiftshader_icd.json ]]; then
+      export VK_ADD_DRIVER_FILES=$swiftshader/vk_swiftshader_icd.json
+    fi
+  done
+  export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/tmp}
+}
+
 build_native() {
   need_rust
   say 'Building the command line: target/release/edge-reranker'
@@ -164,6 +184,7 @@ demo() {
 run_tests() {
   build
   need_chromium
+  need_vulkan
   say 'Tests: Rust'
   cargo test --release
   say 'Tests: Node and the browser'
@@ -185,6 +206,7 @@ check() {
   lint --all-targets --no-default-features
   lint --all-targets --no-default-features --features cli
   lint --all-targets --no-default-features --features threads
+  lint --all-targets --no-default-features --features gpu
   lint "${WASM_BUILD[@]}"
   lint --lib --target "$NEON_TARGET" --no-default-features
   say 'Documentation'

@@ -375,7 +375,11 @@ fn every_kind_of_error_has_its_exit_code() {
         (2, &["rank", &model, &long, "d"], &["query: ", "leaves no room"]),
         (2, &["rank", &model, QUERY, "--max-length=0", "d"], &["maximum length is 0"]),
         (2, &["rank", &model, QUERY, "--tokenizer=/nonexistent.json", "d"], &["/nonexistent.json: no such file"]),
-        (3, &["rank", &model, QUERY, "--device=gpu", "d"], &["device gpu: ", "--device cpu"]),
+        (
+            3,
+            &["rank", &model, QUERY, "--device=gpu", "--adapter=no such card", "d"],
+            &["`no such card`", "--device cpu"],
+        ),
         (3, &["score", "-", &model, "--device", "cuda"], &["device cuda: "]),
         (2, &["rank", &model, QUERY, "--device=tpu", "d"], &["tpu", "possible values"]),
         (2, &["rank", &model, QUERY, "--colour", "d"], &["--colour"]),

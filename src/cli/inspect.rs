@@ -16,8 +16,8 @@ use super::{
 };
 use crate::{
     backend::{cpu::working_bytes, simd::Isa},
-    error::Result,
-    rerank::ModelInfo,
+    error::{Error, ErrorKind, Result},
+    rerank::{self, ModelInfo},
     weights::ModelFile,
 };
 
@@ -88,6 +88,8 @@ struct TokenizerLine {
 #[serde(rename_all = "camelCase")]
 struct Run {
     device: &'static str,
+    /// The GPU that computes, if one does.
+    gpu: Option<String>,
     instructions: &'static str,
     threads: usize,
     weight_bytes: u64,
@@ -151,8 +153,19 @@ fn report(common: &Common, options: &Options) -> Result<Report> {
         0 => cores(),
         n => n,
     };
+    let device = common.device()?;
+    #[cfg(feature = "gpu")]
+    let gpu = block_on(rerank::gpu_for(&file.config, device)).map(|a| a.name);
+    #[cfg(not(feature = "gpu"))]
+    let gpu = None;
+    if device == rerank::Device::Gpu && gpu.is_none() {
+        return Err(
+            Error::new(ErrorKind::NoDevice, "no GPU adapter was found").hint("leave --device out, or use --device cpu")
+        );
+    }
     let run = Run {
-        device: "cpu",
+        device: if gpu.is_some() { "gpu" } else { "cpu" },
+        gpu,
         instructions: Isa::best().name(),
         threads,
         weight_bytes: info.bytes,
@@ -212,7 +225,8 @@ fn print(r: &Report, out: &mut dyn Write) -> std::io::Result<()> {
         line(dtype, format!("{} tensors, {}", share.tensors, size(share.bytes)))?;
     }
     let threads = if r.run.threads == 1 { "" } else { "s" };
-    line("runs on", format!("the processor, {} instructions, {} thread{threads}", r.run.instructions, r.run.threads))?;
+    let processor = format!("the processor, {} instructions, {} thread{threads}", r.run.instructions, r.run.threads);
+    line("runs on", r.run.gpu.as_ref().map_or(processor, |name| format!("the GPU, {name}")))?;
     line(
         "memory",
         format!(

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::{Device, LoadOptions, ModelInfo};
 #[cfg(feature = "gpu")]
 use crate::backend::{Gpu, GpuOptions};
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+use crate::model::Config;
 use crate::{
     backend::{Backend, Cpu},
     error::Result,
@@ -14,6 +16,14 @@ use crate::{
 /// Parameters of all layers from which on a GPU is worth its start: below, the CPU is done before the GPU's kernels are compiled.
 #[cfg(feature = "gpu")]
 const WORTH_A_GPU: u64 = 50_000_000;
+
+/// The GPU that would compute a model of this shape, if one would.
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub async fn gpu_for(config: &Config, device: Device) -> Option<crate::backend::gpu::Adapter> {
+    let wanted = device == Device::Gpu || (device == Device::Auto && config.layer_parameters() >= WORTH_A_GPU);
+    let adapters = if wanted { crate::backend::gpu::adapters().await } else { Vec::new() };
+    adapters.into_iter().find(|a| device == Device::Gpu || !a.software)
+}
 
 type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
 

@@ -8,6 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use web_time::Instant;
 
+#[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
+pub use device::gpu_for;
 pub use info::ModelInfo;
 pub use rank::{
     Billed, Meta, MetaTokens, RankOptions, Ranked, Reply, ReplyDocument, ReplyResult, Usage, Version, rank, reply,

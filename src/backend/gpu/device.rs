@@ -74,7 +74,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 fn no_device(what: impl Into<String>) -> Error {
-    Error::new(ErrorKind::NoDevice, what).hint("compute on the CPU instead (device `cpu`, in a browser `wasm`)")
+    Error::new(ErrorKind::NoDevice, what)
+        .hint("compute on the CPU instead (`--device cpu`, in JavaScript `device: 'wasm'`)")
 }
 
 fn describe(e: &wgpu::Error) -> Error {

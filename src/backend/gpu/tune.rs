@@ -15,7 +15,7 @@ use super::{
     kernel::{Access, Kernel},
     memory::Buffer,
     product::{Mode, Product},
-    queue::{Job, Portions, Queue},
+    queue::{Portions, Queue},
     shader::{Fetch, Store, VARIANTS, Variant},
     weights::Weights,
 };
@@ -23,8 +23,12 @@ use crate::{backend::Free, error::Result};
 
 /// A measurement is long enough from here on.
 const ENOUGH: Duration = Duration::from_millis(5);
-/// Rows of the product that is measured: small at first, in case the adapter is slow.
-const ROWS: [usize; 3] = [64, 256, 1024];
+/// Multiply-adds of the first measurement: small, in case the adapter is slow.
+const FIRST: u64 = 16_000_000;
+/// How often a product is repeated at most.
+const MOST_TIMES: u64 = 256;
+/// Bounds of the rows of the product that is measured.
+const ROWS: [u64; 2] = [64, 1024];
 /// No further variant is tried for a store after this long: on a slow adapter compiling alone takes seconds.
 const LIMIT: Duration = Duration::from_millis(1500);
 /// A variant this many times slower than the best so far is dropped after its first, small measurement.
@@ -99,7 +103,7 @@ async fn fastest(
     weights: &Weights,
     candidates: &[Variant],
 ) -> Result<(Variant, Kernel)> {
-    let most = ROWS[ROWS.len() - 1];
+    let most = ROWS[1] as usize;
     let make = || {
         let buffer = |words: usize| Buffer::storage(device, "tune", 4 * words as u64);
         [buffer(most * weights.inputs), buffer(most * weights.inputs / 8), buffer(most * weights.outputs), buffer(4)]
@@ -144,61 +148,37 @@ async fn measure(
     [x, scales, y, nothing]: &[Buffer; 4],
     hopeless: f64,
 ) -> Result<f64> {
-    let mut rate = 0.0;
-    for (round, rows) in ROWS.into_iter().enumerate() {
+    let (mut work, mut times) = (FIRST, 1);
+    loop {
+        let rows = (work / (weights.outputs * weights.inputs) as u64).clamp(ROWS[0], ROWS[1]) as usize;
         let product = Product { x, x_scales: scales, weights, nothing, y, rows, x_row: 0, y_row: 0, mode: Mode::Store };
-        let jobs = || product.jobs(device, kernel, variant, u64::MAX);
-        // The first run compiles and warms; a slow adapter gets a part of the outputs only.
-        if round == 0 {
-            let part = first_part(jobs().swap_remove(0), variant, weights);
-            timed(device, portions, part()).await?;
-            let job = part();
-            let cost = job.cost;
-            let time = timed(device, portions, job).await?;
-            rate = cost as f64 / time.as_secs_f64();
-            if time > ENOUGH || rate < hopeless {
-                return Ok(rate);
+        let part = || product.jobs(device, kernel, variant, work).swap_remove(0);
+        let timed = async || {
+            let started = Instant::now();
+            let mut queue = Queue::new(device, portions, &Free);
+            for _ in 0..times {
+                queue.job(part()).await?;
             }
+            queue.finish().await?;
+            Ok(started.elapsed())
+        };
+        if work == FIRST {
+            // The first run compiles and warms.
+            timed().await?;
         }
-        let mut time = Duration::MAX;
-        let mut cost = 0;
-        for _ in 0..2 {
-            let mut once = Duration::ZERO;
-            cost = 0;
-            for job in jobs() {
-                cost += job.cost;
-                once += timed(device, portions, job).await?;
-            }
-            time = time.min(once);
+        let cost = part().cost;
+        let time: Duration = timed().await?.min(timed().await?);
+        let rate = (cost * times) as f64 / time.as_secs_f64();
+        if time > ENOUGH || rate < hopeless || times >= MOST_TIMES {
+            return Ok(rate);
         }
-        rate = cost as f64 / time.as_secs_f64();
-        if time > ENOUGH {
-            break;
+        // First more of the product, then the whole of it more often.
+        if cost > work / 2 {
+            work *= 4;
+        } else {
+            times *= 4;
         }
     }
-    Ok(rate)
-}
-
-/// The first few tiles of a product's first job.
-fn first_part(job: Job, variant: Variant, weights: &Weights) -> impl Fn() -> Job {
-    let [rows, outputs] = variant.tile();
-    let wide = job.grid[0].min(256u32.div_ceil(outputs));
-    let cost = u64::from(wide) * u64::from(job.grid[1]) * u64::from(rows * outputs) * weights.inputs as u64;
-    move || Job {
-        pipeline: job.pipeline.clone(),
-        buffers: job.buffers.clone(),
-        params: job.params,
-        grid: [wide, job.grid[1]],
-        cost,
-    }
-}
-
-async fn timed(device: &Device, portions: &Portions, job: Job) -> Result<Duration> {
-    let started = Instant::now();
-    let mut queue = Queue::new(device, portions, &Free);
-    queue.job(job).await?;
-    queue.finish().await?;
-    Ok(started.elapsed())
 }
 
 fn found() -> std::sync::MutexGuard<'static, BTreeMap<String, Choices>> {
