@@ -1,9 +1,10 @@
 // The page: puts the parts together, loads the built-in model, ranks.
 
 import { $, announce, notice } from './dom.js'
+import { createDevices } from './device.js'
 import { createDocumentList } from './document-list.js'
 import { isFilled } from './documents.js'
-import { explain } from './errors.js'
+import { explain, isOfGpu } from './errors.js'
 import { copy, save, toCsv, toJson } from './export.js'
 import { wireFiles } from './files.js'
 import { createForm } from './form.js'
@@ -13,6 +14,8 @@ import { createRanking } from './ranking.js'
 import { createResults } from './results.js'
 
 const APPLE = /Mac|iPhone|iPad/.test(navigator.platform)
+
+const MINI = { label: 'mini', id: 'mini', model: 'mini' }
 
 let ranking = null
 let models = null
@@ -68,10 +71,20 @@ async function start() {
   }
 
   let panel = null
-  models = createModels({ edge, remoteHost: hubAddress, idle: async () => ranking?.work, onchange: () => { panel?.draw(); form.allow(models.current?.info.contextLength); drawRun() } })
-  panel = createModelPanel({ models, catalogue: await edge.models.list(), capabilities })
+  const devices = createDevices({ capabilities, onchoose: compute })
+  models = createModels({ edge, device: () => devices.choice, remoteHost: hubAddress, idle: async () => ranking?.work, onchange: () => { panel?.draw(); form.allow(models.current?.info.contextLength); drawRun() } })
+  panel = createModelPanel({ models, catalogue: await edge.models.list(), devices })
   ranking = createRanking({ models, results, onchange: drawRun })
-  await models.load({ label: 'mini', id: 'mini', model: 'mini' })
+  await models.load(MINI)
+
+  /** What is being loaded, or failed to load, or is loaded, comes to the device that was chosen now. */
+  function compute() {
+    const { loading, error, current } = models
+    if (loading && !loading.again) models.load(loading.source)
+    else if (isOfGpu(error?.error)) models.load(error.source)
+    else if (current && !devices.suits(current.info)) models.load(current.source)
+    else panel.draw()
+  }
 }
 
 async function copyJson() {

@@ -2,8 +2,8 @@
 
 const KNOWN = {
   unsupported: ['This browser cannot run the model', 'Use a current Chrome, Edge, Firefox or Safari: WebAssembly with SIMD is needed.'],
-  'webgpu-unavailable': ['No GPU is available to this page', 'The WebAssembly device works everywhere.'],
-  'device-lost': ['The device was lost', 'Load the model again.'],
+  'webgpu-unavailable': ['No GPU is available to this page', 'The CPU works everywhere: choose it, or Automatic, under Change model.'],
+  'device-lost': ['The GPU was lost', 'Rank again: the model is loaded again by itself.'],
   oom: ['Not enough memory', 'Close other tabs, choose a smaller or more strongly quantised model, or rank fewer and shorter documents.'],
   download: ['The download failed', 'Check the address and the connection, then try again. A server must allow other pages to read the file (CORS).'],
   quota: ['The browser’s storage is full', 'Remove a downloaded model or free some disk space, then try again.'],
@@ -13,6 +13,9 @@ const KNOWN = {
   'too-long': ['The query is too long', null],
   'not-loaded': ['No model is loaded', 'Choose one under Change model.'],
 }
+
+/** Failures of the GPU that the CPU need not share. */
+export const isOfGpu = (error) => ['webgpu-unavailable', 'device-lost', 'oom'].includes(error?.code)
 
 export const isAbort = (error) => error?.code === 'aborted' || error?.name === 'AbortError'
 

@@ -1,7 +1,8 @@
 // The model bar and the panel under it: what is loaded, on what and why, and what else could be.
 
 import { $, announce, h, notice } from './dom.js'
-import { explain } from './errors.js'
+import { deviceName } from './device.js'
+import { explain, isOfGpu } from './errors.js'
 import { bytes, count, parameters, seconds } from './format.js'
 import { checkAddress, hostFromLink, modelFrom } from './model.js'
 import { settings } from './storage.js'
@@ -14,7 +15,7 @@ const NOTES = {
 
 export const hubAddress = () => ($('hub').value.trim() === '' ? null : checkAddress($('hub').value.trim()))
 
-export function createModelPanel({ models, catalogue, capabilities }) {
+export function createModelPanel({ models, catalogue, devices }) {
   const buttons = new Map()
   let announced = null
   let shownError = null
@@ -58,13 +59,15 @@ export function createModelPanel({ models, catalogue, capabilities }) {
 
   function drawCurrent() {
     const { current, loading } = models
-    $('model-lamp').dataset.state = current ? 'on' : loading ? 'wait' : 'off'
+    $('model-lamp').dataset.state = current?.lost ? 'wait' : current ? 'on' : loading ? 'wait' : 'off'
     $('model-name').textContent = current?.label ?? (loading ? loading.label : 'No model')
     const info = current?.info
-    $('model-facts').textContent = info
-      ? [`${parameters(info.parameters)} parameters`, info.quantization, `${info.layers} layers`, `${bytes(info.bytes)} in memory`, 'WebAssembly on the CPU'].join(' · ')
+    $('model-facts').textContent = current?.lost
+      ? 'The GPU was lost: the next ranking loads the model again.'
+      : info
+      ? [`${parameters(info.parameters)} parameters`, info.quantization, `${info.layers} layers`, `${bytes(info.bytes)} in memory`, deviceName(info)].join(' · ')
       : loading ? 'is being loaded' : 'Choose one under Change model.'
-    $('model-info').replaceChildren(...(info ? facts(info, capabilities) : []))
+    $('model-info').replaceChildren(...(info ? facts(info, devices.why(info)) : []))
     for (const [entry, button] of buttons) {
       const here = current?.id === entry.id
       button.textContent = here ? 'Loaded' : entry.builtin ? 'Load' : 'Download and load'
@@ -79,6 +82,7 @@ export function createModelPanel({ models, catalogue, capabilities }) {
     if (!loading?.slow) return
     const { label, text, value } = progressOf(loading)
     $('load-label').textContent = label
+    $('load-cancel').hidden = Boolean(loading.again)
     $('load-text').textContent = text
     if (value === null) $('load-bar').removeAttribute('value')
     else $('load-bar').value = value
@@ -95,6 +99,9 @@ export function createModelPanel({ models, catalogue, capabilities }) {
         ...told,
         text: told.text.includes(shownError.label) ? told.text : `${shownError.label}: ${told.text}`,
         hint: [told.hint, kept].filter(Boolean).join(' '),
+        action: devices.choice === 'webgpu' && isOfGpu(shownError.error)
+          ? { label: 'Compute on the CPU', run: () => devices.choose('wasm') }
+          : undefined,
       })
     }
   }
@@ -104,6 +111,7 @@ export function createModelPanel({ models, catalogue, capabilities }) {
       drawCurrent()
       drawLoading()
       drawError()
+      if (models.current?.lost && !models.loading) announce('The GPU was lost')
       if (models.current && models.current !== announced && !models.loading) {
         announced = models.current
         announce(`Model ${announced.label} is ready`)
@@ -124,15 +132,16 @@ function progressOf({ label, event }) {
   return { label: `Loading ${label}`, text: parts.join(' · '), value: total > 0 ? (100 * loaded) / total : null }
 }
 
-function facts(info, capabilities) {
+function facts(info, why) {
   const rows = [
     ['Name', info.name],
     ['File', `${info.format === 'gguf' ? 'GGUF' : 'safetensors'}, ${info.quantization}, ${bytes(info.bytes)}`],
     ['Parameters', count(info.parameters)],
     ['Shape', `${info.layers} layers, width ${count(info.hidden)}, ${info.heads} heads, ${info.kvHeads} for keys and values`],
     ['Vocabulary', `${count(info.vocabulary)} tokens, prompts up to ${count(info.contextLength)}`],
-    ['Device', `WebAssembly on the CPU${capabilities.simd ? ' with SIMD' : ''}, in a worker of its own`],
-    ['Why this device', capabilities.recommended.reason],
+    ['Device', `${deviceName(info)}, in a worker of its own`],
+    ['Why this device', why],
+    ['Kernels', info.kernels],
     ['Notes', info.warnings.join(' ')],
   ]
   return rows.filter(([, value]) => value).map(([name, value]) => h('div', {}, h('dt', {}, name), h('dd', {}, value)))

@@ -6,21 +6,24 @@ import { isAbort } from './errors.js'
 const SLOW_MS = 250
 
 /**
- * `edge` is the package. `idle()` resolves when nothing uses the old model any more.
+ * `edge` is the package. `device()` is where to compute, `idle()` resolves when nothing uses the old model any more.
  * `onchange` is called when `current`, `loading` or `error` changed:
- *   current { reranker, label, id, info }   loading { label, event, slow }   error { error, label }
+ *   current { reranker, source, label, id, info, lost }   loading { source, label, event, slow, again }   error { error, source, label }
+ * `lost`: its GPU is gone, and its next ranking loads it again (`again`).
  */
-export function createModels({ edge, remoteHost, idle, onchange }) {
-  const models = { current: null, loading: null, error: null, load, cancel }
+export function createModels({ edge, device, remoteHost, idle, onchange }) {
+  const models = { current: null, loading: null, error: null, load, cancel, refresh }
   let running = null
 
   /** source: { label, id?, model } with `model` as Reranker.load takes it. */
-  async function load({ label, id = null, model }) {
+  async function load(source) {
+    const { label, id = null, model } = source
+    let entry = null
     cancel()
     const controller = new AbortController()
     running = controller
     models.error = null
-    models.loading = { label, event: null, slow: false }
+    models.loading = { source, label, event: null, slow: false }
     setTimeout(() => {
       if (running !== controller) return
       models.loading.slow = true
@@ -30,9 +33,11 @@ export function createModels({ edge, remoteHost, idle, onchange }) {
     try {
       const reranker = await edge.Reranker.load({
         model,
+        device: device(),
         remoteHost: remoteHost() ?? undefined,
         signal: controller.signal,
         onProgress: (event) => {
+          if (entry) return reloading(entry, event)
           if (running !== controller) return
           models.loading.event = event
           onchange()
@@ -40,14 +45,14 @@ export function createModels({ edge, remoteHost, idle, onchange }) {
       })
       if (running !== controller) return void await reranker.unload()
       const before = models.current
-      models.current = { reranker, label, id, info: reranker.info() }
-      watch(models.current)
+      entry = models.current = { reranker, source, label, id, info: reranker.info(), lost: false }
+      watch(entry)
       finish()
       await idle()
       await before?.reranker.unload()
     } catch (error) {
       if (running !== controller) return
-      if (!isAbort(error)) models.error = { error, label }
+      if (!isAbort(error)) models.error = { error, source, label }
       finish()
     }
   }
@@ -58,14 +63,40 @@ export function createModels({ edge, remoteHost, idle, onchange }) {
     onchange()
   }
 
-  /** A model whose worker died is no longer the current one. */
+  /** A model whose GPU was lost comes back with its next ranking; one whose worker died is no longer the current one. */
   async function watch(entry) {
-    const { reason } = await entry.reranker.lost
+    entry.watched = entry.reranker.lost
+    const { reason } = await entry.watched
     if (models.current !== entry || reason === 'destroyed') return
-    models.current = null
-    models.error = {
-      label: entry.label,
-      error: { code: reason, message: `The model “${entry.label}” stopped working and is no longer loaded.` },
+    if (reason === 'device-lost') entry.lost = true
+    else {
+      models.current = null
+      models.error = {
+        source: entry.source,
+        label: entry.label,
+        error: { code: reason, message: `The model “${entry.label}” stopped working and is no longer loaded.` },
+      }
+      entry.reranker.unload()
+    }
+    onchange()
+  }
+
+  /** A model that is loaded again by the package says how far it is. */
+  function reloading(entry, event) {
+    if (models.current !== entry || running) return
+    models.loading = event.status === 'ready' ? null : { source: entry.source, label: entry.label, event, slow: true, again: true }
+    onchange()
+  }
+
+  /** After a ranking: what was loaded again may compute elsewhere now. */
+  function refresh() {
+    const entry = models.current
+    if (!entry?.lost) return
+    if (models.loading?.again) models.loading = null
+    if (entry.reranker.lost !== entry.watched) {
+      entry.lost = false
+      entry.info = entry.reranker.info()
+      watch(entry)
     }
     onchange()
   }

@@ -63,6 +63,7 @@ export function createRanking({ models, results, onchange }) {
     } finally {
       ranking.running = false
       controller = null
+      models.refresh()
       onchange()
     }
   }

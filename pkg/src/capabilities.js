@@ -1,4 +1,6 @@
 // What this machine and this runtime can do, and what is recommended because of it.
+import { recommend } from './device.js';
+import { findAdapter } from './gpu.js';
 
 const HEADER = [0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10];
 const SIMD = [10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11];
@@ -8,31 +10,28 @@ const knows = (body) => typeof WebAssembly !== 'undefined' && WebAssembly.valida
 
 export const hasSimd = () => knows(SIMD);
 
-async function adapter() {
-  try {
-    return (await globalThis.navigator?.gpu?.requestAdapter()) ?? null;
-  } catch {
-    return null;
-  }
-}
+const LIMITS = ['maxBufferSize', 'maxStorageBufferBindingSize', 'maxStorageBuffersPerShaderStage', 'maxComputeWorkgroupStorageSize', 'maxComputeInvocationsPerWorkgroup'];
 
 export async function capabilities(cores = globalThis.navigator?.hardwareConcurrency ?? 1) {
-  const gpu = await adapter();
+  const found = await findAdapter();
+  const { adapter } = found;
   const simd = hasSimd();
+  const has = (feature) => adapter?.features?.has(feature) ?? false;
   return {
-    webgpu: Boolean(gpu),
-    f16: gpu?.features.has('shader-f16') ?? false,
-    subgroups: gpu?.features.has('subgroups') ?? false,
+    webgpu: Boolean(adapter),
+    f16: has('shader-f16'),
+    subgroups: has('subgroups'),
+    packedInt8: found.packedInt8 ?? false,
+    adapter: found.info ?? null,
     simd,
     relaxedSimd: knows(RELAXED_SIMD),
     threads: typeof SharedArrayBuffer !== 'undefined' && globalThis.crossOriginIsolated !== false ? cores : 1,
     limits: {
-      maxBufferSize: gpu?.limits.maxBufferSize ?? null,
-      maxStorageBufferBindingSize: gpu?.limits.maxStorageBufferBindingSize ?? null,
+      ...Object.fromEntries(LIMITS.map((name) => [name, adapter?.limits?.[name] ?? null])),
       wasmMemory: 65_536 * 65_536,
     },
     recommended: simd
-      ? { device: 'wasm', reason: 'This version computes on the CPU with WebAssembly SIMD, which is available here.' }
+      ? recommend(found)
       : { device: null, reason: 'WebAssembly SIMD is missing here: use Chrome 91, Firefox 89, Safari 16.4, Node 20 or newer.' },
   };
 }

@@ -1,5 +1,5 @@
 // Arguments are checked here, once; what comes out is clean: null is absent, unknown fields are gone.
-import { badInput, unsupported, RerankError } from './errors.js';
+import { badInput, unsupported } from './errors.js';
 
 // What a value is, in words.
 export function kind(value) {
@@ -51,17 +51,18 @@ const callRules = {
   rawScores: rules.boolean,
   template: rules.template,
   parseSpecial: rules.boolean,
+  keepPrefix: rules.boolean,
   signal: rules.signal,
   onScore: rules.callback,
 };
 
-function pick(options, table) {
+function pick(options, table, where = 'options') {
   if (options == null) return {};
-  if (typeof options !== 'object') throw wrong('options', 'an object', options);
+  if (typeof options !== 'object') throw wrong(where, 'an object', options);
   const clean = {};
   for (const [field, rule] of Object.entries(table)) {
     if (options[field] == null) continue;
-    rule(`options.${field}`, options[field]);
+    rule(`${where}.${field}`, options[field]);
     clean[field] = options[field];
   }
   return clean;
@@ -162,13 +163,27 @@ const loadRules = {
   signal: rules.signal,
 };
 
+const gpuRules = {
+  device: (where, value) => {
+    if (typeof value.createBuffer !== 'function' || typeof value.lost?.then !== 'function') throw wrong(where, 'a GPUDevice', value);
+  },
+  powerPreference: oneOf('low-power', 'high-performance'),
+};
+
+// A given GPUDevice cannot cross to a worker.
+function checkGpu(gpu, { device, worker }) {
+  const clean = pick(gpu, gpuRules, 'options.gpu');
+  if (!clean.device) return clean;
+  if (device === 'wasm') throw badInput("options.gpu.device is given and options.device is 'wasm': leave one of them out.");
+  if (worker) throw badInput('options.gpu.device cannot be used in a worker: leave options.worker out.');
+  return clean;
+}
+
 // Options that this version cannot honour are refused, never dropped: a caller who asks for a hash check must not believe it was made.
 export function checkLoad(options) {
   const clean = pick(options, loadRules);
   const warnings = [];
-  if (clean.device === 'webgpu' || options?.gpu?.device != null) {
-    throw new RerankError('webgpu-unavailable', "This version computes on the CPU: use device 'auto' or 'wasm'.");
-  }
+  const gpu = checkGpu(options?.gpu, clean);
   if (options?.streaming != null && options.streaming !== false) {
     throw unsupported('options.streaming is not supported by this version: the whole model is held in memory.');
   }
@@ -176,8 +191,8 @@ export function checkLoad(options) {
   if (clean.cache === 'opfs' || clean.cache === 'cache-api') {
     throw unsupported(`options.cache '${clean.cache}' is not supported by this version: use 'auto' or 'none'.`);
   }
-  if (clean.threads > 1) warnings.push(`threads: ${clean.threads} was asked for; this version computes on one thread.`);
-  return { ...clean, warnings };
+  if (clean.threads > 1) warnings.push(`threads: ${clean.threads} was asked for; this version computes on one thread of the CPU.`);
+  return { ...clean, gpu, warnings };
 }
 
 // The caller's own fetch, whose answers are checked.

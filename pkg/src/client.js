@@ -20,7 +20,8 @@ export async function openRemote(given, spec, hooks) {
     await abortable(greet(listen, link), signal);
     client.watch(listen, port1);
     const args = { spec: compact(spec), ownFetch: Boolean(hooks.fetch), ownReader: Boolean(reader) };
-    client.info = await link.call('load', args, { signal, onEvent: onProgress, hurry: true });
+    const { info, warnings } = await link.call('load', args, { signal, onEvent: onProgress, hurry: true });
+    Object.assign(client, { info, warnings });
     return client;
   } catch (error) {
     await client.close();
@@ -103,6 +104,7 @@ class Client {
   #lost;
   #deaf = []; // each ends one listener
   info;
+  warnings;
   lost = new Promise((resolve) => (this.#lost = resolve));
 
   constructor(worker, own, link) {

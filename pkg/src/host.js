@@ -21,7 +21,7 @@ export function serve(port, platform) {
         reader: ownReader ? { read: (start, end) => page.call('read', { start, end }, { signal, hurry: true }) } : undefined,
       });
       engine.lost.then((lost) => page.call('lost', lost));
-      return engine.info;
+      return { info: engine.info, warnings: engine.warnings };
     },
 
     rerank: ({ query, documents, options, scores }, { signal, emit }) =>

@@ -1,18 +1,34 @@
 // The engine in this thread, behind the interface that client.js offers from another one.
-import { abortable, asRerankError, throwIfAborted } from './errors.js';
+import { chooseDevice, isOfGpu } from './device.js';
 import { loadEngine } from './engine.js';
+import { abortable, asRerankError, RerankError, throwIfAborted } from './errors.js';
+import { inTurn } from './given-device.js';
 import { Progress } from './progress.js';
 import { openSources } from './sources.js';
 import { onTrap, trapped, watched } from './trap.js';
+import { recall, remember } from './tuning.js';
 
-// `spec`: { model, tokenizer?, wasm? } of spec.js. `hooks`: { platform, fetch?, reader?, signal?, onProgress? }.
+// `spec`: { model, tokenizer?, wasm?, device?, powerPreference? } of spec.js.
+// `hooks`: { platform, fetch?, reader?, gpuDevice?, signal?, onProgress? }.
 export async function openLocal(spec, hooks) {
-  const { platform, signal, reader, onProgress } = hooks;
   if (trapped()) throw asRerankError(trapped());
+  const loading = loadEngine(hooks.platform, spec.wasm);
+  loading.catch(() => {}); // heard below, after the sources
+  const { powerPreference } = spec;
+  const choice = await abortable(chooseDevice(spec.device, { powerPreference, given: hooks.gpuDevice }), hooks.signal);
+  try {
+    return await openOn(choice, loading, spec, hooks);
+  } catch (error) {
+    const bound = hooks.gpuDevice || spec.device === choice.device;
+    if (bound || choice.device === 'wasm' || !isOfGpu(error) || trapped()) throw error;
+    const reason = `The CPU computes, since the GPU failed while the model was loaded (${error.code}: ${error.message}).`;
+    return openOn({ device: 'wasm', reason, warning: reason }, loading, spec, hooks);
+  }
+}
+
+async function openOn(choice, loading, spec, { platform, signal, reader, onProgress, gpuDevice, ...hooks }) {
   const progress = new Progress(onProgress, spec.model.name);
   const context = { platform, signal, reader, progress, fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
-  const loading = loadEngine(platform, spec.wasm);
-  loading.catch(() => {}); // heard below, after the sources
   const sources = await openSources(spec.tokenizer ? [spec.model, { ...spec.tokenizer, name: 'tokenizer.json' }] : [spec.model], context);
   let readError = null;
   const breathe = everySlice();
@@ -23,7 +39,7 @@ export async function openLocal(spec, hooks) {
       try {
         await breathe();
         throwIfAborted(signal);
-        return await read(start, end);
+        return await abortable(Promise.resolve(read(start, end)), signal);
       } catch (error) {
         readError ??= error;
         throw error;
@@ -32,15 +48,26 @@ export async function openLocal(spec, hooks) {
   }));
   try {
     const Engine = await abortable(loading, signal);
-    const engine = await watched(() => Engine.load(files, { name: spec.model.name, signal }));
+    const options = { name: spec.model.name, signal, ...(await deviceOptions(choice, spec, gpuDevice)) };
+    const handler = gpuDevice?.onuncapturederror;
+    const load = () => {
+      throwIfAborted(signal);
+      return watched(() => Engine.load(files, options));
+    };
+    const engine = await (choice.device === 'wasm' ? load() : inTurn(gpuDevice, load));
     for (const file of sources.files) file.done();
     progress.ready();
-    return new Local(engine);
+    return new Local(engine, choice, () => gpuDevice && (gpuDevice.onuncapturederror = handler));
   } catch (error) {
     throw asRerankError(readError ?? error);
   } finally {
     await sources.close();
   }
+}
+
+async function deviceOptions({ device, adapter }, { powerPreference }, gpuDevice) {
+  if (device === 'wasm') return { device };
+  return { device, powerPreference, tuning: await recall(adapter), ownsDevice: !gpuDevice };
 }
 
 // Gives the thread back now and then: reads from memory alone would never do so.
@@ -55,18 +82,31 @@ function everySlice(sliceMs = 30) {
 
 class Local {
   #engine;
-  #lost;
+  #choice;
+  #restore;
   #unwatch;
+  #gone = null; // why no call is taken any more
+  #running = new Set(); // how to fail each call
+  #lost;
   info;
+  warnings;
   lost = new Promise((resolve) => (this.#lost = resolve));
 
-  constructor(engine) {
+  // `restore` gives a caller's device back as it was.
+  constructor(engine, choice, restore) {
     this.#engine = engine;
-    this.info = engine.info();
+    this.#choice = choice;
+    this.#restore = restore;
+    this.info = { ...engine.info(), deviceReason: choice.reason };
+    if (this.info.adapter) this.info.adapter.name = choice.adapter; // the engine cannot see it
+    this.warnings = choice.warning ? [choice.warning] : [];
     this.#unwatch = onTrap(() => {
       this.#engine = null; // its memory can no longer be trusted, not even to free it
       this.#lost({ reason: 'oom' });
     });
+    if (choice.device !== 'webgpu') return;
+    engine.lost().then((lost) => this.#lose(lost));
+    this.#keepTuning();
   }
 
   rerank(query, documents, options) {
@@ -86,13 +126,34 @@ class Local {
     this.#unwatch();
     this.#engine?.free();
     this.#engine = null;
+    this.#restore();
+  }
+
+  // The device is gone. Calls are failed here too: what waits for a device that is gone may wait for ever.
+  #lose({ reason, message }) {
+    if (!this.#engine) return; // it was closed
+    this.#gone = new RerankError('device-lost', `The GPU was lost${message ? ` (${message})` : ''}.`);
+    for (const fail of this.#running) fail(this.#gone);
+    this.#lost({ reason: reason === 'oom' ? 'oom' : 'device-lost', ofDevice: true });
+  }
+
+  #keepTuning() {
+    if (this.#choice.device === 'webgpu' && this.#engine) remember(this.#choice.adapter, this.#engine.tuning());
   }
 
   async #guard(work) {
+    if (this.#gone) throw this.#gone;
+    let fail;
+    const lost = new Promise((_, reject) => (fail = reject));
+    this.#running.add(fail);
     try {
-      return await watched(work);
+      const result = await Promise.race([watched(work), lost]);
+      this.#keepTuning();
+      return result;
     } catch (error) {
       throw asRerankError(error, 'bad-input');
+    } finally {
+      this.#running.delete(fail);
     }
   }
 }

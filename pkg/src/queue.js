@@ -36,6 +36,7 @@ export class Queue {
       .then(job.resolve, job.reject)
       .finally(() => {
         job.unfollow();
+        job.controller.abort(); // nothing more is heard of it
         this.#running = null;
         this.#next();
       });

@@ -2,6 +2,7 @@
 import { checkCall, checkFetch, checkLoad, checkPairs, checkRequest } from './check.js';
 import { NoWorker, openRemote, workerRefused } from './client.js';
 import { asRerankError, badInput, follow, RerankError, threw, throwIfAborted, unsupported } from './errors.js';
+import { Live } from './live.js';
 import { openLocal } from './local.js';
 import { Queue } from './queue.js';
 import { describeModel, describeTokenizer, describeWasm } from './spec.js';
@@ -25,28 +26,28 @@ function during({ onScore, ...options }, signal, fail) {
 
 // The platform's entry (index.js, node.js, workerd.js) extends this class with its own `load`.
 export class RerankerBase {
-  #backend;
+  #live;
   #warnings;
   #queue = new Queue();
-  #settle;
-  lost = new Promise((resolve) => (this.#settle = resolve));
 
-  constructor(backend, warnings) {
-    if (!backend) throw unsupported('Use `await Reranker.load()`: a model is loaded asynchronously.');
-    this.#backend = backend;
+  constructor(live, warnings) {
+    if (!(live instanceof Live)) throw unsupported('Use `await Reranker.load()`: a model is loaded asynchronously.');
+    this.#live = live;
     this.#warnings = warnings;
-    backend.lost.then((lost) => {
-      this.#settle(lost);
-      this.#queue.refuse(() => new RerankError('not-loaded', `The engine was lost (${lost.reason}): load the model again.`));
-    });
+    live.ended.then(({ reason }) => this.#queue.refuse(() => new RerankError('not-loaded', `The engine was lost (${reason}): load the model again.`)));
+  }
+
+  // After a loss of the GPU and the call that loaded the model again, this is another promise.
+  get lost() {
+    return this.#live.lost;
   }
 
   async rerank(query, documents, options) {
     const clean = checkCall(options);
     const list = checkRequest(query, documents, clean);
-    const run = (signal, fail) => (list.length ? this.#backend.rerank(query, list, during(clean, signal, fail)) : this.#nothing());
-    const result = await this.#queue.run(clean.signal, run);
-    return this.#warnings.length ? { ...result, warnings: [...this.#warnings, ...result.warnings] } : result;
+    if (!list.length) return this.#queue.run(clean.signal, () => this.#nothing());
+    const result = await this.#run(clean, (backend, options) => backend.rerank(query, list, options));
+    return { ...result, warnings: [...this.#allWarnings(), ...result.warnings] };
   }
 
   // Scores as they are known, in the order of the computation. Leaving the loop stops the work.
@@ -87,15 +88,14 @@ export class RerankerBase {
   async score(pairs, options) {
     const clean = checkCall(options);
     const list = checkPairs(pairs, clean);
-    const run = (signal, fail) => (list.length ? this.#backend.score(list, during(clean, signal, fail)) : new Float32Array(0));
-    return this.#queue.run(clean.signal, run);
+    if (!list.length) return this.#queue.run(clean.signal, () => new Float32Array(0));
+    return this.#run(clean, (backend, options) => backend.score(list, options));
   }
 
   async tokenize(query, document, options) {
     const clean = checkCall(options);
     const [text] = checkRequest(query, [document], clean);
-    const run = (signal, fail) => this.#backend.tokenize(query, text.text ?? text, during(clean, signal, fail));
-    return this.#queue.run(clean.signal, run);
+    return this.#run(clean, (backend, options) => backend.tokenize(query, text.text ?? text, options));
   }
 
   async explain() {
@@ -103,14 +103,13 @@ export class RerankerBase {
   }
 
   info() {
-    const { info } = this.#backend;
-    return { ...info, warnings: [...this.#warnings, ...info.warnings] };
+    const { info } = this.#live;
+    return { ...info, warnings: [...this.#allWarnings(), ...info.warnings] };
   }
 
   async unload() {
-    this.#settle({ reason: 'destroyed' });
     const idle = this.#queue.close(() => new RerankError('not-loaded', 'The reranker was unloaded: load the model again.'));
-    await this.#backend.close(idle);
+    await this.#live.close(idle);
     await idle;
   }
 
@@ -118,37 +117,58 @@ export class RerankerBase {
     return this.unload();
   }
 
+  // `work(backend, options)` in its turn.
+  #run(clean, work) {
+    return this.#queue.run(clean.signal, (signal, fail) => this.#live.use(signal, (backend) => work(backend, during(clean, signal, fail))));
+  }
+
+  #allWarnings() {
+    return [...this.#warnings, ...this.#live.warnings];
+  }
+
   #nothing() {
-    const { name, device } = this.#backend.info;
+    const { name, device } = this.#live.info;
     return {
       results: [],
       usage: { promptTokens: 0, totalTokens: 0, prefixReusedTokens: 0 },
       timings: { tokenizeMs: 0, inferMs: 0, totalMs: 0 },
       model: name,
       device,
-      warnings: [],
+      warnings: this.#allWarnings(),
     };
   }
 }
 
 export async function load(Class, options, platform) {
+  const { warnings, signal, ...clean } = checkLoad(options);
+  throwIfAborted(signal);
+  const reopen = (signal) => openAgain(clean, signal, platform);
+  return new Class(new Live(await open(clean, signal, platform), reopen), warnings);
+}
+
+// A device that the caller gave is not there any more: the GPU is asked for another one.
+async function openAgain(clean, signal, platform) {
+  if (!clean.gpu.device) return open(clean, signal, platform);
+  const backend = await open({ ...clean, gpu: { ...clean.gpu, device: undefined }, device: 'webgpu', worker: false }, signal, platform);
+  backend.warnings.push('The GPUDevice that was given was lost: the model was loaded again on another one.');
+  return backend;
+}
+
+async function open(clean, outer, platform) {
   let backend;
   let failure = null;
   const controller = new AbortController();
-  let unfollow = () => {};
+  const unfollow = follow(outer, controller);
+  const { signal } = controller;
+  const fail = (error) => {
+    failure ??= error;
+    controller.abort();
+  };
   try {
-    const { warnings, ...clean } = checkLoad(options);
-    throwIfAborted(clean.signal);
-    unfollow = follow(clean.signal, controller);
-    const { signal } = controller;
-    const fail = (error) => {
-      failure ??= error;
-      controller.abort();
-    };
     const onProgress = clean.onProgress && guarded(clean.onProgress, 'onProgress', signal, fail);
-    backend = await openBackend({ ...clean, signal, onProgress }, warnings, platform);
+    backend = await openBackend({ ...clean, signal, onProgress }, platform);
     if (failure) throw failure;
-    return new Class(backend, warnings);
+    return backend;
   } catch (error) {
     await backend?.close();
     throw failure ?? asRerankError(error, 'bad-input');
@@ -157,20 +177,21 @@ export async function load(Class, options, platform) {
   }
 }
 
-// May add to `warnings`.
-async function openBackend(clean, warnings, platform) {
-  const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform) };
+async function openBackend(clean, platform) {
+  const { device, gpu, signal, onProgress } = clean;
+  const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform), device, powerPreference: gpu.powerPreference };
   if (clean.tokenizer) spec.tokenizer = await describeTokenizer(clean.tokenizer, platform);
-  const { signal, onProgress } = clean;
-  const hooks = { platform, signal, onProgress, fetch: clean.fetch && checkFetch(clean.fetch), reader: spec.model.kind === 'reader' ? clean.model : undefined };
-  const worker = clean.worker ?? platform.workerByDefault;
+  const reader = spec.model.kind === 'reader' ? clean.model : undefined;
+  const hooks = { platform, signal, onProgress, reader, gpuDevice: gpu.device, fetch: clean.fetch && checkFetch(clean.fetch) };
+  const worker = clean.worker ?? (gpu.device ? false : platform.workerByDefault);
   if (!worker) return openLocal(spec, hooks);
   try {
     return await openRemote(worker, spec, hooks);
   } catch (error) {
     if (!(error instanceof NoWorker)) throw error;
     if (clean.worker != null) throw workerRefused(error);
-    warnings.push(`The worker does not start (${error.message}); the engine runs in this thread.`);
-    return openLocal(spec, hooks);
+    const backend = await openLocal(spec, hooks);
+    backend.warnings.push(`The worker does not start (${error.message}); the engine runs in this thread.`);
+    return backend;
   }
 }

@@ -41,6 +41,10 @@ export interface LoadOptions {
   tokenizer?: string | URL | Blob | Uint8Array | ArrayBuffer | null;
   /** Branch, tag or commit of the Hugging Face repository. */
   revision?: string | null;
+  /**
+   * 'auto' takes the GPU where there is one in hardware, and the CPU ('wasm') where there is none or where loading on it fails. 'webgpu'
+   * takes any adapter, one in software too, and fails with `webgpu-unavailable` without. `info().deviceReason` tells what was chosen and why.
+   */
   device?: 'auto' | 'webgpu' | 'wasm' | null;
   threads?: number | 'auto' | null;
   /**
@@ -54,7 +58,10 @@ export interface LoadOptions {
    * loads in the same thread use the module that is there, and this option changes nothing.
    */
   wasm?: string | URL | BufferSource | WebAssembly.Module | null;
-  /** `device` is a GPUDevice. */
+  /**
+   * `device` is a GPUDevice of yours: it is used in this thread, without a worker, and is left alone by `unload`; its `onuncapturederror`
+   * is the engine's meanwhile. Should it be lost, the next call asks for another one.
+   */
   gpu?: { device?: object | null; powerPreference?: 'low-power' | 'high-performance' | null } | null;
   streaming?: boolean | { memoryMB: number } | null;
   cache?: 'auto' | 'opfs' | 'cache-api' | 'none' | null;
@@ -90,6 +97,8 @@ export interface ScoreOptions {
   template?: 'card' | 'eval' | 'raw' | null;
   /** Control tokens inside texts are read as such. Off: text is data. */
   parseSpecial?: boolean | null;
+  /** Keeps what was computed for the instruction and the query, for the next request with the same ones: for a list that grows. */
+  keepPrefix?: boolean | null;
   signal?: AbortSignal | null;
   /** Hears every score; `index` is that of the document, or of the pair. What it throws ends the call with `aborted`; the error is the `cause`. */
   onScore?: ((event: ScoreEvent) => void) | null;
@@ -148,7 +157,14 @@ export interface ModelInfo {
   contextLength: number;
   tied: boolean;
   head: 'tied' | 'output' | 'cls' | 'score';
+  /** 'webgpu' or 'wasm'. */
   device: string;
+  /** Why this device, in a sentence. */
+  deviceReason: string;
+  /** On 'webgpu': the adapter that computes. */
+  adapter?: { name: string; f16: boolean; subgroups: boolean; packedInt8: boolean; software: boolean };
+  /** On 'webgpu': which variants of the kernels are in use. */
+  kernels?: string;
   warnings: string[];
 }
 
@@ -167,19 +183,36 @@ export class Reranker implements AsyncDisposable {
   explain(query: string, document: string, options?: ScoreOptions | null): Promise<{ start: number; end: number; weight: number }[]>;
   info(): ModelInfo;
   unload(): Promise<void>;
+  /**
+   * Settles when the device or the engine is lost, or at `unload`. After 'device-lost' the calls that run fail with that code, the next
+   * call loads the model again from its source, and from then on this is a new promise.
+   */
   readonly lost: Promise<{ reason: 'destroyed' | 'device-lost' | 'oom' }>;
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 export interface Capabilities {
+  /** There is a WebGPU adapter, be it in software. */
   webgpu: boolean;
   f16: boolean;
   subgroups: boolean;
+  /** WGSL has dot products of packed 8-bit integers. */
+  packedInt8: boolean;
+  adapter: { vendor: string; architecture: string; description: string; software: boolean } | null;
   simd: boolean;
   relaxedSimd: boolean;
   /** How many threads could compute here. */
   threads: number;
-  limits: { maxBufferSize: number | null; maxStorageBufferBindingSize: number | null; wasmMemory: number };
+  /** Those of the adapter, null without one. */
+  limits: {
+    maxBufferSize: number | null;
+    maxStorageBufferBindingSize: number | null;
+    maxStorageBuffersPerShaderStage: number | null;
+    maxComputeWorkgroupStorageSize: number | null;
+    maxComputeInvocationsPerWorkgroup: number | null;
+    wasmMemory: number;
+  };
+  /** What `device: 'auto'` takes, and why. */
   recommended: { device: 'wasm' | 'webgpu' | null; reason: string };
 }
 

@@ -8,7 +8,12 @@ class RerankError extends Error {
   }
 }
 
-export const capabilities = async () => ({ simd: true, recommended: { device: 'wasm', reason: 'A reason.' } })
+// `?gpu=hardware`, `?gpu=software`, or no GPU at all.
+const gpu = new URLSearchParams(location.search).get('gpu')
+const adapter = gpu && { name: 'acme rocket-3', f16: true, subgroups: true, packedInt8: true, software: gpu === 'software' }
+const recommended = gpu === 'hardware' ? { device: 'webgpu', reason: 'The GPU is good.' } : { device: 'wasm', reason: 'A reason.' }
+
+export const capabilities = async () => ({ simd: true, webgpu: Boolean(gpu), adapter, recommended })
 
 export const models = {
   list: async () => [{ id: 'mini', label: 'Built-in', bytes: 1, builtin: true }, { id: 'big', label: 'Big', bytes: 640_000_000, builtin: false }],
@@ -16,18 +21,35 @@ export const models = {
 
 export class Reranker {
   #lose
-  lost = new Promise((resolve) => { this.#lose = resolve })
+  #options
+  #device
+  lost
 
-  static async load({ model }) {
+  constructor(options) {
+    this.#options = options
+    this.#begin()
+  }
+
+  #begin() {
+    const { device = 'auto' } = this.#options
+    this.#device = device === 'auto' ? recommended.device : device
+    this.lost = new Promise((resolve) => { this.#lose = resolve })
+  }
+
+  static async load(options) {
+    const { model, device } = options
+    ;(globalThis.loads ??= []).push(`${model} on ${device}`)
+    if (globalThis.broken === device) throw new RerankError('oom', 'The GPU has no memory for 640 MB.')
     if (model === 'typo') throw new RerankError('bad-input', "There is no model 'typo'.")
     if (model === 'big') throw new RerankError('oom', 'There is no memory for 640 MB.')
-    return new Reranker()
+    return new Reranker(options)
   }
 
   info() {
     return {
       name: 'fake', architecture: 'qwen3', format: 'gguf', quantization: 'F32', parameters: 1e6, bytes: 4e6, layers: 1, hidden: 64, intermediate: 64,
-      heads: 1, kvHeads: 1, headDim: 64, vocabulary: 512, contextLength: 4096, tied: true, head: 'tied', device: 'wasm', warnings: [],
+      heads: 1, kvHeads: 1, headDim: 64, vocabulary: 512, contextLength: 4096, tied: true, head: 'tied', device: this.#device, deviceReason: `Asked for ${this.#options.device}.`, warnings: [],
+      ...(this.#device === 'webgpu' && { adapter, kernels: 'q8 x f32' }),
     }
   }
 
@@ -37,6 +59,18 @@ export class Reranker {
       globalThis.go = go
       signal.addEventListener('abort', () => stop(new RerankError('aborted', 'Stopped.')))
     })
+    if (query === 'lose') {
+      this.#lose({ reason: 'device-lost' })
+      this.lostNow = true
+      throw new RerankError('device-lost', 'The GPU was lost.')
+    }
+    if (this.lostNow) {
+      this.lostNow = false
+      this.#options.onProgress({ status: 'progress', name: 'fake', file: 'fake.gguf', loaded: 1e6, total: 4e6 })
+      await new Promise((go) => { globalThis.reloaded = go })
+      this.#options.onProgress({ status: 'ready', name: 'fake' })
+      this.#begin()
+    }
     if (query === 'too long') throw new RerankError('too-long', 'The query alone needs 9000 of 8192 tokens: shorten it.')
     if (query === 'die') {
       this.#lose({ reason: 'oom' })
@@ -46,7 +80,7 @@ export class Reranker {
     results.forEach(({ index }, at) => onScore({ index, score: 0.5, done: at + 1, total: documents.length }))
     return {
       results, usage: { promptTokens: 0, totalTokens: 0, prefixReusedTokens: 0 }, timings: { tokenizeMs: 0, inferMs: 0, totalMs: 0 },
-      model: 'fake', device: 'wasm', warnings: query === 'warn' ? ['Something to know.'] : [],
+      model: 'fake', device: this.#device, warnings: query === 'warn' ? ['Something to know.'] : [],
     }
   }
 

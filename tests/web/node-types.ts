@@ -30,9 +30,10 @@ export async function use(): Promise<RerankResult> {
   const able: Capabilities = await capabilities();
   const names: string[] = (await models.list()).map((model) => model.label);
   const lost: { reason: 'destroyed' | 'device-lost' | 'oom' } = await reranker.lost;
-  console.log(scores, ids, sharedPrefix, info.layers, able.simd, names, lost.reason);
+  const adapter: string | undefined = able.adapter?.vendor ?? info.adapter?.name ?? info.kernels;
+  console.log(scores, ids, sharedPrefix, info.layers, able.simd, names, lost.reason, adapter, able.packedInt8, info.deviceReason);
   await reranker.rerank('query', passages);
-  return reranker.rerank('query', documents, { topN: 1, threshold: null, onScore: ({ done, total }) => console.log(done / total) });
+  return reranker.rerank('query', documents, { topN: 1, threshold: null, keepPrefix: true, onScore: ({ done, total }) => console.log(done / total) });
 }
 
 export function codeOf(error: unknown): RerankErrorCode | undefined {

@@ -162,6 +162,29 @@ test('a policy without WebAssembly is named', async () => {
   }
 });
 
+test('without a GPU auto computes on the CPU and says why, and webgpu fails', async () => {
+  const got = await pages.strict.evaluate(async () => {
+    const { capabilities, Reranker } = await import('./edge-reranker/src/index.js');
+    const load = (options) => Reranker.load({ model: './tiny-f32.gguf', ...options });
+    const out = { able: await capabilities() };
+    for (const worker of [true, false]) {
+      const reranker = await load({ worker });
+      const { device, deviceReason, warnings } = reranker.info();
+      await reranker.unload();
+      out[worker] = { device, deviceReason, warnings, explicit: await load({ worker, device: 'webgpu' }).catch(({ code, message }) => `${code}: ${message}`) };
+    }
+    return out;
+  });
+  assert.deepEqual([got.able.webgpu, got.able.adapter, got.able.recommended.device], [false, null, 'wasm']);
+  const { reason } = got.able.recommended;
+  assert.match(reason, /offers no GPU/);
+  for (const worker of [true, false]) {
+    const { explicit, ...info } = got[worker];
+    assert.deepEqual(info, { device: 'wasm', deviceReason: reason, warnings: [] });
+    assert.match(explicit, /^webgpu-unavailable: .*offers no GPU.*'auto' or 'wasm'/);
+  }
+});
+
 test('what is missing is named', async () => {
   const script = await pages.strict.evaluate(visit, { worker: './nothing.js' });
   assert.equal(script.code, 'unsupported', script.message);

@@ -20,11 +20,11 @@ const SHOTS = join(ROOT, 'target/screenshots')
 const NO_GPU = /^No available adapters\./
 
 /** Serves target/site at `base` and starts a browser. */
-export async function openSite(base) {
+export async function openSite(base, launchBrowser = launch) {
   const root = process.env.EDGE_RERANKER_SITE ?? join(ROOT, 'target/site')
   assert.ok(existsSync(join(root, 'index.html')), `${root} is missing: run ./build.sh build first`)
   const server = await serve({ root, base })
-  const browser = await launch()
+  const browser = await launchBrowser()
   const contexts = []
 
   /** A fresh page. `expect` are console errors that belong to the test; `before(page)` runs before it is opened. */
@@ -52,8 +52,12 @@ export async function openSite(base) {
     await server.close()
   }
 
-  return { url: server.url, open, close }
+  return { url: server.url, browser, open, close }
 }
+
+/** Puts fake-package.js in the place of the package. */
+const FAKE = fileURLToPath(new URL('./fake-package.js', import.meta.url))
+export const faked = (page) => page.route('**/edge-reranker/src/index.js', (route) => route.fulfill({ path: FAKE, contentType: 'text/javascript' }))
 
 export const modelReady = (page, name) => page.waitForFunction(
   (wanted) => document.getElementById('model-name').textContent === wanted && document.getElementById('model-lamp').dataset.state === 'on' && document.getElementById('model-load').hidden,

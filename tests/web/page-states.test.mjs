@@ -1,12 +1,8 @@
 // States of the page that a healthy machine does not show, and what the reader can do with the inputs.
 
 import assert from 'node:assert/strict'
-import { fileURLToPath } from 'node:url'
 import { after, before, test } from 'node:test'
-import { file, openSite, rank, rows, screenshot } from './page-helpers.mjs'
-
-const FAKE = fileURLToPath(new URL('./fake-package.js', import.meta.url))
-const faked = (page) => page.route('**/edge-reranker/src/index.js', (route) => route.fulfill({ path: FAKE, contentType: 'text/javascript' }))
+import { faked, file, openSite, rank, rows, screenshot } from './page-helpers.mjs'
 
 let site
 before(async () => { site = await openSite('/') })
