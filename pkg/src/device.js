@@ -4,6 +4,8 @@ import { describe, findAdapter, isPage, nameOf, NO_PAGE } from './gpu.js';
 
 const WHICH = "use device 'auto' or 'wasm'";
 
+const hasSubgroups = (gpu) => gpu?.features?.has('subgroups') ?? false;
+
 // What an adapter (gpu.js) speaks for.
 export function recommend({ adapter, info, reason }) {
   if (!adapter) return { device: 'wasm', reason: `${reason} The CPU computes.` };
@@ -11,15 +13,16 @@ export function recommend({ adapter, info, reason }) {
   return { device: 'webgpu', reason: `The GPU computes through WebGPU: ${nameOf(info)}.` };
 }
 
-// Gives { device, reason, adapter? }, where `adapter` names the adapter.
+// Gives { device, reason, adapter?, subgroups? }, where `adapter` names the adapter.
 export async function chooseDevice(wanted, { powerPreference, given }) {
   if (given) return chooseGiven(given);
   if (wanted === 'wasm') return { device: 'wasm', reason: 'The CPU was asked for.' };
   const found = await findAdapter({ powerPreference });
   const adapter = found.adapter && nameOf(found.info);
-  if (wanted !== 'webgpu') return { ...recommend(found), adapter };
+  const subgroups = hasSubgroups(found.adapter);
+  if (wanted !== 'webgpu') return { ...recommend(found), adapter, subgroups };
   if (!found.adapter) throw new RerankError('webgpu-unavailable', `${found.reason} To compute on the CPU, ${WHICH}.`);
-  return { device: 'webgpu', adapter, reason: `WebGPU was asked for: ${adapter}${found.info.software ? ', which is a GPU in software' : ''}.` };
+  return { device: 'webgpu', adapter, subgroups, reason: `WebGPU was asked for: ${adapter}${found.info.software ? ', which is a GPU in software' : ''}.` };
 }
 
 async function chooseGiven(device) {
@@ -27,7 +30,7 @@ async function chooseGiven(device) {
   const lost = await Promise.race([device.lost.then(() => true), new Promise((done) => setTimeout(done, 0, false))]);
   if (lost) throw new RerankError('device-lost', 'options.gpu.device was lost or destroyed: give a new one.');
   const adapter = nameOf(describe(device.adapterInfo ?? {}));
-  return { device: 'webgpu', adapter, reason: `The GPUDevice that was given computes: ${adapter}.` };
+  return { device: 'webgpu', adapter, subgroups: hasSubgroups(device), reason: `The GPUDevice that was given computes: ${adapter}.` };
 }
 
 // Failures of the GPU that leave the CPU as it was.

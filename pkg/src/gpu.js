@@ -3,10 +3,10 @@
 const ANSWER_MS = 10_000;
 const SOFTWARE = /swiftshader|llvmpipe|lavapipe|softpipe|basic render|software/i;
 
-// While a caller's device is presented (given-device.js), the browser's own `navigator.gpu` is behind this key.
+// While a caller's device is presented (presented.js), the browser's own `navigator.gpu` is behind this key.
 export const BROWSER = Symbol('the navigator.gpu of the browser');
 
-const browserGpu = () => {
+export const browserGpu = () => {
   const gpu = globalThis.navigator?.gpu;
   return gpu?.[BROWSER] ?? gpu;
 };

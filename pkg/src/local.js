@@ -2,7 +2,7 @@
 import { chooseDevice, isOfGpu } from './device.js';
 import { loadEngine } from './engine.js';
 import { abortable, asRerankError, RerankError, throwIfAborted } from './errors.js';
-import { inTurn } from './given-device.js';
+import { inTurn } from './presented.js';
 import { Progress } from './progress.js';
 import { openSources } from './sources.js';
 import { onTrap, trapped, watched } from './trap.js';
@@ -65,9 +65,9 @@ async function openOn(choice, loading, spec, { platform, signal, reader, onProgr
   }
 }
 
-async function deviceOptions({ device, adapter }, { powerPreference }, gpuDevice) {
+async function deviceOptions({ device, adapter, subgroups }, { powerPreference }, gpuDevice) {
   if (device === 'wasm') return { device };
-  return { device, powerPreference, tuning: await recall(adapter), ownsDevice: !gpuDevice };
+  return { device, powerPreference, subgroups, adapterName: adapter, tuning: await recall(adapter), ownsDevice: !gpuDevice };
 }
 
 // Gives the thread back now and then: reads from memory alone would never do so.
@@ -124,6 +124,7 @@ class Local {
   async close(idle) {
     await idle;
     this.#unwatch();
+    this.#engine?.unload();
     this.#engine?.free();
     this.#engine = null;
     this.#restore();

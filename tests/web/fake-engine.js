@@ -56,6 +56,8 @@ export class Engine {
     return { results: [], usage: {}, timings: {}, model: this.#options.name, device: this.#options.device, warnings: [], keepPrefix };
   }
 
+  unload() {}
+
   free() {
     this.#options.freed++;
     if (this.#options.ownsDevice) this.#device?.destroy();
