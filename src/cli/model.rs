@@ -161,7 +161,12 @@ pub(crate) fn load(common: &Common) -> Result<Reranker> {
         threads: common.threads.into(),
         device: common.device()?,
         #[cfg(feature = "gpu")]
-        gpu: crate::backend::GpuOptions { name: common.adapter.clone(), tuning: tuning::read(), ..Default::default() },
+        gpu: crate::backend::GpuOptions {
+            name: common.adapter.clone(),
+            tuning: tuning::read(),
+            profile: std::env::var_os("EDGE_RERANKER_PROFILE").is_some(),
+            ..Default::default()
+        },
     };
     let loaded = interrupt::pausing(|cancel| {
         block_on(Reranker::load(files, options, |loaded, total| {

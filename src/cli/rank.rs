@@ -99,6 +99,12 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
     for warning in &scores.warnings {
         note(common.quiet, warning);
     }
+    #[cfg(feature = "gpu")]
+    for (name, t) in reranker.gpu().map(crate::backend::Gpu::timings).unwrap_or_default() {
+        let seconds = t.time.as_secs_f64();
+        let speed = 2e-9 * t.cost as f64 / seconds;
+        note(common.quiet, &format!("{name}: {} dispatches, {seconds:.3} s, {speed:.1} GFLOP/s", t.calls));
+    }
     if let Some(cut) = cut(common, &scores, reranker.info().context_length) {
         note(common.quiet, &cut);
     }

@@ -22,6 +22,8 @@ pub struct GpuOptions {
     pub default_limits: bool,
     /// The device belongs to somebody else: it is not destroyed with the backend.
     pub borrowed: bool,
+    /// Time every kernel: slower in all, since nothing overlaps.
+    pub profile: bool,
     /// What [`super::Gpu::tuning`] said on this adapter before.
     pub tuning: Option<String>,
 }

@@ -1,5 +1,7 @@
 //! Compiled kernels: a pipeline and how its buffers are bound.
 
+use std::sync::Arc;
+
 use super::{
     device::Device,
     memory::{BindGroups, Buffer},
@@ -8,6 +10,7 @@ use crate::error::Result;
 
 /// A compute pipeline. Group 0 holds its parameters, group 1 its buffers.
 pub(super) struct Kernel {
+    pub(super) name: Arc<str>,
     pub(super) pipeline: wgpu::ComputePipeline,
     buffers: wgpu::BindGroupLayout,
     groups: BindGroups,
@@ -69,7 +72,7 @@ impl Kernel {
                 },
                 cache: None,
             });
-            Self { pipeline, buffers, groups: BindGroups::default() }
+            Self { name: name.into(), pipeline, buffers, groups: BindGroups::default() }
         };
         device.guarded(make).await
     }

@@ -19,13 +19,14 @@ mod tune;
 mod weights;
 
 use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use device::adapters;
 pub use device::{Adapter, GpuOptions};
+pub use queue::Timing;
 pub(crate) use run::Kept;
 
 use self::{
@@ -101,7 +102,7 @@ impl Gpu {
         loading.finish()?;
         let output_norm = weights::vector(&device, &output_norm, shape.hidden).await?;
         let params = params_layout(&device);
-        let portions = Portions::new(&device, &params);
+        let portions = Portions::new(&device, &params, options.profile);
         let matrices: Vec<&Weights> = layers.iter().flat_map(LayerWeights::matrices).collect();
         let attention = Attention::choose(&config)?;
         let kernels = Kernels::new(&device, &portions, &params, &matrices, &attention).await?;
@@ -137,6 +138,11 @@ impl Gpu {
             self.kernels.products.iter().map(|(store, (v, _))| format!("{}: {}", store.name(), v.name())).collect();
         names.sort();
         names.join(", ")
+    }
+
+    /// What every kernel took so far, by name, where [`GpuOptions::profile`] asked for it.
+    pub fn timings(&self) -> BTreeMap<Arc<str>, Timing> {
+        self.portions.timings()
     }
 
     /// Bytes of weights on the GPU.

@@ -4,8 +4,11 @@
 //! much work that is gets measured all the time. One submission waits while another runs, so that the GPU is never idle.
 
 use std::{
-    collections::VecDeque,
-    sync::atomic::{AtomicU64, Ordering},
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use web_time::{Duration, Instant};
@@ -28,6 +31,7 @@ const BUDGET: [u64; 2] = [2_000_000, 1 << 44];
 
 /// One dispatch.
 pub(super) struct Job {
+    name: Arc<str>,
     pub(super) pipeline: wgpu::ComputePipeline,
     pub(super) buffers: wgpu::BindGroup,
     pub(super) params: [u32; WORDS],
@@ -45,7 +49,8 @@ impl Job {
         grid: [u32; 2],
         cost: u64,
     ) -> Self {
-        Self { pipeline: kernel.pipeline.clone(), buffers: kernel.bind(device, buffers), params, grid, cost }
+        let (name, pipeline) = (kernel.name.clone(), kernel.pipeline.clone());
+        Self { name, pipeline, buffers: kernel.bind(device, buffers), params, grid, cost }
     }
 }
 
@@ -68,10 +73,23 @@ pub(super) struct Portions {
     ring: Buffer,
     slots: wgpu::BindGroup,
     budget: AtomicU64,
+    timings: Option<Mutex<BTreeMap<Arc<str>, Timing>>>,
+}
+
+/// What one kernel took so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// Dispatches.
+    pub calls: u64,
+    /// From a dispatch alone in its submission to its end.
+    pub time: Duration,
+    /// Multiply-adds, as planned.
+    pub cost: u64,
 }
 
 impl Portions {
-    pub(super) fn new(device: &Device, params: &wgpu::BindGroupLayout) -> Self {
+    /// With `profile` every dispatch is submitted, waited for and timed alone.
+    pub(super) fn new(device: &Device, params: &wgpu::BindGroupLayout, profile: bool) -> Self {
         let usage = wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST;
         let ring = Buffer::new(device, "params", JOBS as u64 * SLOT, usage);
         let size = wgpu::BufferSize::new(4 * WORDS as u64);
@@ -81,7 +99,14 @@ impl Portions {
             layout: params,
             entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
         });
-        Self { ring, slots, budget: AtomicU64::new(FIRST_BUDGET) }
+        let timings = profile.then(Mutex::default);
+        Self { ring, slots, budget: AtomicU64::new(FIRST_BUDGET), timings }
+    }
+
+    /// What every kernel took so far, if that is measured.
+    pub(super) fn timings(&self) -> BTreeMap<Arc<str>, Timing> {
+        let timings = self.timings.as_ref().map(|t| t.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        timings.unwrap_or_default()
     }
 
     /// Multiply-adds that a submission may hold.
@@ -129,7 +154,32 @@ impl<'a> Queue<'a> {
             self.submit().await?;
         }
         self.cost += job.cost;
+        if let Some(timings) = &self.portions.timings {
+            return self.alone(job, timings).await;
+        }
         self.waiting.push(Work::Job(job));
+        Ok(())
+    }
+
+    /// Runs a job alone and adds to its kernel's timing.
+    async fn alone(&mut self, job: Job, timings: &Mutex<BTreeMap<Arc<str>, Timing>>) -> Result<()> {
+        let (name, cost) = (job.name.clone(), job.cost);
+        self.submit().await?;
+        while !self.in_flight.is_empty() {
+            self.wait().await;
+        }
+        self.waiting.push(Work::Job(job));
+        let started = Instant::now();
+        self.submit().await?;
+        while !self.in_flight.is_empty() {
+            self.wait().await;
+        }
+        let time = started.elapsed();
+        let mut timings = timings.lock().unwrap_or_else(PoisonError::into_inner);
+        let timing = timings.entry(name).or_default();
+        timing.calls += 1;
+        timing.cost += cost;
+        timing.time += time;
         Ok(())
     }
 

@@ -37,8 +37,16 @@ const HOPELESS: f64 = 3.0;
 /// What was found, per adapter and store.
 static FOUND: Mutex<BTreeMap<String, Choices>> = Mutex::new(BTreeMap::new());
 
-/// Variants by store, both by name.
-type Choices = BTreeMap<String, String>;
+/// By the name of a store.
+type Choices = BTreeMap<String, Choice>;
+
+/// The fastest variant of a store.
+#[derive(Clone, Serialize, Deserialize)]
+struct Choice {
+    variant: String,
+    /// Every variant that was tried, with its speed in GFLOP/s: two for a multiply-add.
+    tried: BTreeMap<String, f64>,
+}
 
 /// The text that remembers.
 #[derive(Serialize, Deserialize)]
@@ -73,9 +81,12 @@ pub(super) async fn choose(
         let known = candidates.iter().find(|v| Some(v.name()) == known);
         let chosen = match known {
             Some(v) => (*v, compile(device, params, *v, w.store).await?),
-            None => fastest(device, portions, params, w, &candidates).await?,
+            None => {
+                let (variant, kernel, tried) = fastest(device, portions, params, w, &candidates).await?;
+                remember(&device.adapter.name, w.store, Choice { variant: variant.name(), tried });
+                (variant, kernel)
+            }
         };
-        remember(&device.adapter.name, w.store, chosen.0);
         products.insert(w.store, chosen);
     }
     Ok(products)
@@ -102,7 +113,7 @@ async fn fastest(
     params: &wgpu::BindGroupLayout,
     weights: &Weights,
     candidates: &[Variant],
-) -> Result<(Variant, Kernel)> {
+) -> Result<(Variant, Kernel, BTreeMap<String, f64>)> {
     let most = ROWS[1] as usize;
     let make = || {
         let buffer = |words: usize| Buffer::storage(device, "tune", 4 * words as u64);
@@ -111,6 +122,7 @@ async fn fastest(
     let buffers = device.guarded(make).await?;
     let mut best: Option<(f64, Variant, Kernel)> = None;
     let mut failure = None;
+    let mut tried = BTreeMap::new();
     let started = Instant::now();
     for &variant in candidates {
         if best.is_some() && started.elapsed() > LIMIT {
@@ -127,12 +139,13 @@ async fn fastest(
         };
         let hopeless = best.as_ref().map_or(0.0, |(rate, ..)| rate / HOPELESS);
         let rate = measure(device, portions, &kernel, variant, weights, &buffers, hopeless).await?;
+        tried.insert(variant.name(), (2e-8 * rate).round() / 10.0);
         if best.as_ref().is_none_or(|(most, ..)| rate > *most) {
             best = Some((rate, variant, kernel));
         }
     }
     match (best, failure) {
-        (Some((_, variant, kernel)), _) => Ok((variant, kernel)),
+        (Some((_, variant, kernel)), _) => Ok((variant, kernel, tried)),
         (None, Some(e)) => Err(e),
         (None, None) => unreachable!("every store has a variant in f32"),
     }
@@ -186,11 +199,11 @@ fn found() -> std::sync::MutexGuard<'static, BTreeMap<String, Choices>> {
 }
 
 fn known(adapter: &str, store: Store) -> Option<String> {
-    found().get(adapter)?.get(&store.name()).cloned()
+    Some(found().get(adapter)?.get(&store.name())?.variant.clone())
 }
 
-fn remember(adapter: &str, store: Store, variant: Variant) {
-    found().entry(adapter.to_owned()).or_default().insert(store.name(), variant.name());
+fn remember(adapter: &str, store: Store, choice: Choice) {
+    found().entry(adapter.to_owned()).or_default().insert(store.name(), choice);
 }
 
 /// What was found on this adapter, as text.
@@ -206,8 +219,8 @@ pub(super) fn recall(adapter: &str, text: &str) {
     if text.version == env!("CARGO_PKG_VERSION") && text.adapter == adapter {
         let mut found = found();
         let here = found.entry(text.adapter).or_default();
-        for (store, variant) in text.choices {
-            here.entry(store).or_insert(variant);
+        for (store, choice) in text.choices {
+            here.entry(store).or_insert(choice);
         }
     }
 }

@@ -44,7 +44,7 @@ impl Shape {
 }
 
 /// A row of a matrix on the GPU: row `.1` of source `.0`, or zeros.
-type Row = Option<(usize, usize)>;
+pub(super) type Row = Option<(usize, usize)>;
 
 /// Some rows of a matrix in buffers of their own, each small enough to be bound.
 pub(super) struct Slice {
@@ -148,12 +148,7 @@ pub(super) async fn upload(
     rows: Vec<Row>,
     columns: Option<&[Row]>,
 ) -> Result<Weights> {
-    let mut store = sources.iter().map(|m| Store::of(m.dtype())).reduce(Store::with).unwrap_or(Store::F32);
-    let whole = sources.iter().all(|m| m.columns().is_multiple_of(32));
-    if columns.is_some() || (matches!(store, Store::Blocks { .. }) && !whole) {
-        store = Store::F32;
-    }
-    let packer = Packer { store, inputs };
+    let packer = Packer::new(sources, inputs, columns);
     let (row_bytes, scale_bytes) = packer.row_bytes();
     let most = device.limits.max_storage_buffer_binding_size.min(device.limits.max_buffer_size);
     // Whole tiles of every variant, and whole groups of gate and up.
@@ -169,10 +164,7 @@ pub(super) async fn upload(
         let (quants, scales) = device.guarded(make).await?;
         let per_piece = (PIECE / row_bytes).max(1);
         for (i, piece) in rows.chunks(per_piece).enumerate() {
-            let (mut q, mut s) = (Vec::new(), Vec::new());
-            for row in piece {
-                packer.pack(sources, *row, columns, &mut q, &mut s);
-            }
+            let (q, s) = packer.pack(sources, piece, columns);
             device.queue.write_buffer(&quants.raw, (i * per_piece * row_bytes) as u64, &q);
             if let Some(scales) = &scales {
                 device.queue.write_buffer(&scales.raw, (i * per_piece * scale_bytes) as u64, &s);
@@ -180,16 +172,30 @@ pub(super) async fn upload(
         }
         slices.push(Slice { quants, scales, first, rows: rows.len() });
     }
-    Ok(Weights { store, inputs, outputs: rows.len(), slices })
+    Ok(Weights { store: packer.store, inputs, outputs: rows.len(), slices })
 }
 
 /// Repacks rows into a store.
-struct Packer {
-    store: Store,
+pub(super) struct Packer {
+    pub(super) store: Store,
     inputs: usize,
 }
 
 impl Packer {
+    pub(super) fn new(sources: &[&Matrix], inputs: usize, columns: Option<&[Row]>) -> Self {
+        let store = sources.iter().map(|m| Store::of(m.dtype())).reduce(Store::with).unwrap_or(Store::F32);
+        let whole = sources.iter().all(|m| m.columns().is_multiple_of(32));
+        let exact = columns.is_some() || (matches!(store, Store::Blocks { .. }) && !whole);
+        Self { store: if exact { Store::F32 } else { store }, inputs }
+    }
+
+    /// The bytes of `rows`: their values, and their scales.
+    pub(super) fn pack(&self, sources: &[&Matrix], rows: &[Row], columns: Option<&[Row]>) -> (Vec<u8>, Vec<u8>) {
+        let (mut q, mut s) = (Vec::new(), Vec::new());
+        rows.iter().for_each(|row| self.pack_row(sources, *row, columns, &mut q, &mut s));
+        (q, s)
+    }
+
     /// Bytes of a row's values and of its scales.
     fn row_bytes(&self) -> (usize, usize) {
         match self.store {
@@ -202,7 +208,7 @@ impl Packer {
         }
     }
 
-    fn pack(&self, sources: &[&Matrix], row: Row, columns: Option<&[Row]>, q: &mut Vec<u8>, s: &mut Vec<u8>) {
+    fn pack_row(&self, sources: &[&Matrix], row: Row, columns: Option<&[Row]>, q: &mut Vec<u8>, s: &mut Vec<u8>) {
         let (q_end, s_end) = (q.len() + self.row_bytes().0, s.len() + self.row_bytes().1);
         if let Some((source, row)) = row {
             let matrix = sources[source];
