@@ -1,0 +1,64 @@
+// What the browser of this process takes of the machine, read from /proc (Linux; elsewhere the figures are null).
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { cpus } from 'node:os';
+
+const TICKS = 100; // a second, in /proc
+
+const read = (path) => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return ''; // the process has ended
+  }
+};
+const statOf = (pid) => {
+  const text = read(`/proc/${pid}/stat`);
+  return text.slice(text.lastIndexOf(')') + 2).split(' ');
+};
+
+function descendants(root) {
+  const children = new Map();
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    const parent = statOf(pid)[1];
+    children.set(parent, [...(children.get(parent) ?? []), pid]);
+  }
+  const all = [String(root)];
+  for (const pid of all) all.push(...(children.get(pid) ?? []));
+  return all;
+}
+
+// Seconds of processor time: of the machine, and of the processes `pids` with their ended children.
+const machineSeconds = () => {
+  const [user, nice, system, , , irq, softirq, steal] = read('/proc/stat').split('\n')[0].split(/\s+/).slice(1).map(Number);
+  return (user + nice + system + irq + softirq + steal) / TICKS;
+};
+const ownSeconds = (pids) => pids.reduce((sum, pid) => sum + statOf(pid).slice(11, 15).reduce((all, ticks) => all + Number(ticks), 0), 0) / TICKS;
+
+// Resident memory of the pages' and the GPU's processes, where weights and activations live; not the browser's own code, mapped from its files.
+function residentMB(pids) {
+  const engines = pids.filter((pid) => /--type=(renderer|gpu-process)/.test(read(`/proc/${pid}/cmdline`)));
+  const parts = engines.flatMap((pid) => [...read(`/proc/${pid}/status`).matchAll(/^Rss(?:Anon|Shmem):\s+(\d+) kB/gm)]);
+  return parts.reduce((sum, [, kilobytes]) => sum + (kilobytes * 1024) / 1e6, 0);
+}
+
+/** Samples the descendants of `root` until `close`. Between `begin` and `end` it counts the cores that other processes keep busy. */
+export function watch(root) {
+  if (!existsSync('/proc/stat')) return { begin() {}, end() {}, close: () => ({ peakMB: null, othersCores: null }) };
+  let peakMB = 0;
+  let othersCores = null;
+  let begun;
+  const sample = () => (peakMB = Math.max(peakMB, residentMB(descendants(root))));
+  const timer = setInterval(sample, 200);
+  const now = () => ({ at: Date.now() / 1000, others: machineSeconds() - ownSeconds(descendants(root)) });
+  return {
+    begin: () => void (begun = now()),
+    end() {
+      const ended = now();
+      othersCores = Math.min(Math.max((ended.others - begun.others) / (ended.at - begun.at), 0), cpus().length);
+    },
+    close() {
+      clearInterval(timer);
+      return { peakMB, othersCores };
+    },
+  };
+}
