@@ -24,6 +24,7 @@ help() {
 ./build.sh build   the command line (target/release/edge-reranker) and the npm package (pkg/, its built files in pkg/dist/)
 ./build.sh test    builds, then the tests of Rust, Node and the browser
 ./build.sh check   format, lints of every feature and target, documentation, tests, sizes
+./build.sh bench   speed beside other engines in one headless Chromium (--help lists the options; downloads PyTorch)
 ./build.sh size    how large the shipped files are
 ./build.sh golden  makes the files in tests/golden anew (Python; downloads PyTorch)
 TEXT
@@ -221,6 +222,13 @@ size() {
   node tests/web/node-size.mjs
 }
 
+bench() {
+  build
+  need_chromium
+  have python3 || die 'Python 3 is missing: install it and run this again.'
+  node tests/bench/bench.mjs "$@"
+}
+
 golden() {
   need_npm_modules
   have python3 || die 'Python 3 is missing: install it and run this again.'
@@ -242,6 +250,7 @@ case ${1:-help} in
   build) build ;;
   test) run_tests ;;
   check) check ;;
+  bench) shift; bench "$@" ;;
   size) size ;;
   golden) golden ;;
   help | -h | --help) help ;;

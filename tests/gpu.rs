@@ -3,9 +3,11 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use common::{golden, load, load_with};
 use edge_reranker::{
-    backend::{Cancel, Free, GpuOptions, gpu::adapters},
+    backend::{Free, GpuOptions, Pace, gpu::adapters},
     rerank::{Device, LoadOptions, Request, Reranker, Scores},
 };
 use futures::executor::block_on;
@@ -128,6 +130,15 @@ fn a_prefix_kept_for_the_next_request_changes_nothing() {
     });
 }
 
+/// Cancelled once it was asked so often.
+struct After(AtomicUsize);
+
+impl Pace for After {
+    fn cancelled(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+}
+
 #[test]
 fn a_cancelled_request_stops_and_the_next_one_works() {
     everywhere(|adapter, _| {
@@ -136,11 +147,34 @@ fn a_cancelled_request_stops_and_the_next_one_works() {
             (0..24).map(|i| format!("{i} {}", "the old fox runs over the snow ".repeat(10))).collect();
         let documents = texts.iter().map(String::as_str).collect();
         let request = Request { query: "fox", documents, ..Request::default() };
-        let cancel = Cancel::default();
-        let stop = cancel.clone();
-        let result = block_on(reranker.score(&request, &cancel, &mut |_, _, _, _| stop.cancel()));
+        // Once for every document, once before the batch, then between submissions.
+        let after = After(AtomicUsize::new(texts.len() + 1));
+        let result = block_on(reranker.score(&request, &after, &mut |_, _, _, _| panic!("no score was wanted")));
         assert_eq!(result.unwrap_err().code(), "aborted");
-        assert_eq!(score(&reranker, &request).scored.len(), 24);
+        assert_eq!(score(&reranker, &request).scored.len(), texts.len());
+    });
+}
+
+#[test]
+fn requests_at_the_same_time_do_not_mix() {
+    let texts: Vec<String> =
+        (0..6).map(|i| format!("{i} {}", "the old fox runs over the snow ".repeat(1 + i))).collect();
+    everywhere(|adapter, _| {
+        let reranker = load_with("tiny-f32", options(adapter));
+        let of = |i: usize| Request { query: "fox", documents: vec![&texts[i]; 1 + i], ..Request::default() };
+        let alone: Vec<Vec<f32>> = (0..texts.len()).map(|i| differences(&score(&reranker, &of(i)))).collect();
+        std::thread::scope(|scope| {
+            for (i, alone) in alone.iter().enumerate() {
+                let (reranker, request) = (&reranker, of(i));
+                scope.spawn(move || {
+                    for _ in 0..3 {
+                        for (got, want) in differences(&score(reranker, &request)).iter().zip(alone) {
+                            assert!((got - want).abs() < 1e-4, "request {i} on {adapter}: {got}, want {want}");
+                        }
+                    }
+                });
+            }
+        });
     });
 }
 

@@ -307,10 +307,12 @@ impl Backend for Gpu {
         Box::pin(async move {
             self.device.check()?;
             let mut scratch = self.take_scratch();
-            let logits = Run::logits(self, batch, kept, &mut scratch, pace).await?;
-            // Not after a failure: its memory may be what the next request lacks.
-            self.put_scratch(scratch);
-            Ok(logits)
+            let logits = Run::logits(self, batch, kept, &mut scratch, pace).await;
+            // Where memory ran out it goes: it may be what the next request lacks.
+            if !matches!(&logits, Err(e) if e.kind() == ErrorKind::OutOfMemory) {
+                self.put_scratch(scratch);
+            }
+            logits
         })
     }
 }

@@ -72,6 +72,8 @@ enum Work {
 pub(super) struct Portions {
     ring: Buffer,
     slots: wgpu::BindGroup,
+    /// Held from writing the ring to submitting what reads it.
+    turn: Mutex<()>,
     budget: AtomicU64,
     timings: Option<Mutex<BTreeMap<Arc<str>, Timing>>>,
 }
@@ -100,7 +102,7 @@ impl Portions {
             entries: &[wgpu::BindGroupEntry { binding: 0, resource }],
         });
         let timings = profile.then(Mutex::default);
-        Self { ring, slots, budget: AtomicU64::new(FIRST_BUDGET), timings }
+        Self { ring, slots, turn: Mutex::default(), budget: AtomicU64::new(FIRST_BUDGET), timings }
     }
 
     /// What every kernel took so far, if that is measured.
@@ -192,11 +194,16 @@ impl<'a> Queue<'a> {
         if self.waiting.is_empty() {
             return Ok(());
         }
-        let commands = self.encode();
+        let (commands, params) = self.encode();
         if self.in_flight.is_empty() {
             self.since = Instant::now();
         }
-        let done = self.device.submit(Some(commands));
+        let done = {
+            // What is written comes before the next submission, whoever's that is: nobody else may come between.
+            let _turn = self.portions.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            self.device.queue.write_buffer(&self.portions.ring.raw, 0, &params);
+            self.device.submit(Some(commands))
+        };
         self.in_flight.push_back((Box::pin(done), self.cost));
         self.cost = 0;
         while self.in_flight.len() >= IN_FLIGHT {
@@ -214,7 +221,8 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn encode(&mut self) -> wgpu::CommandBuffer {
+    /// The commands, and the parameters of their jobs.
+    fn encode(&mut self) -> (wgpu::CommandBuffer, Vec<u8>) {
         let mut params = Vec::new();
         let mut encoder = self.device.raw.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         let mut pass: Option<wgpu::ComputePass<'static>> = None;
@@ -238,8 +246,7 @@ impl<'a> Queue<'a> {
             }
         }
         drop(pass);
-        self.device.queue.write_buffer(&self.portions.ring.raw, 0, &params);
-        encoder.finish()
+        (encoder.finish(), params)
     }
 
     /// Submits the rest and waits for all of it.

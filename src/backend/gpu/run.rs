@@ -98,10 +98,14 @@ impl<'a> Run<'a> {
         self.write(Place::Positions, &positions);
         let tiles: Vec<u8> = tiles.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
         self.write(Place::Tiles, &tiles);
+        if self.scratch.angles >= sizes.positions {
+            return Ok(());
+        }
         let frequencies = head_norm_rope::frequencies(self.config.rope_theta, self.config.head_dim);
         let turns = (0..sizes.positions).flat_map(|p| frequencies.iter().map(move |f| head_norm_rope::turn(p, *f)));
         let angles: Vec<u8> = turns.flatten().flat_map(f32::to_le_bytes).collect();
         self.write(Place::Angles, &angles);
+        self.scratch.angles = sizes.positions;
         Ok(())
     }
 

@@ -25,6 +25,8 @@ pub(super) struct Sizes {
 /// One buffer each, as large as the largest batch so far needed.
 #[derive(Default)]
 pub(super) struct Scratch {
+    /// Positions whose angles were written.
+    pub(super) angles: usize,
     buffers: [Option<Buffer>; Place::COUNT],
 }
 
@@ -119,6 +121,9 @@ impl Scratch {
             }
             // The old one first: both may be too much.
             *slot = None;
+            if place == Place::Angles {
+                self.angles = 0;
+            }
             replaced = true;
             *slot = Some(device.guarded(|| Buffer::storage(device, &format!("{place:?}"), bytes)).await?);
         }
