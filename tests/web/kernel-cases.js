@@ -6,7 +6,7 @@ const READERS = { f32: Float32Array, i8: Int8Array };
 
 const bytesOf = (base64) => Uint8Array.from(atob(base64), (char) => char.charCodeAt(0));
 
-// Gives { adapter, features, ran, skipped: [{ name, why }], failures: [{ name, error, at?, got?, want? }] }. `log` hears of every kernel.
+// Gives { adapter, features, ran, skipped: [{ name, why }], failures: [{ name, error }] }. `log` hears of every kernel.
 export async function runCases(cases, { log = () => {} } = {}) {
   const adapter = await navigator.gpu?.requestAdapter();
   if (!adapter) throw new Error('There is no WebGPU adapter.');
@@ -25,21 +25,21 @@ export async function runCases(cases, { log = () => {} } = {}) {
   device.lost.then(({ reason, message }) => (lost = `the device is lost (${reason}): ${message}`));
   const kernels = new Map();
   for (const given of cases) {
-    const { name, kernel, source, constants } = given;
+    const { name, kernel, source, constants, access } = given;
     const why = lacking(given, features, language, subgroupMinSize);
     if (why) {
       result.skipped.push({ name, why });
       continue;
     }
     try {
-      const key = JSON.stringify([source, constants]);
+      const key = JSON.stringify([source, constants, access]);
       if (!kernels.has(key)) {
         log(kernel);
         kernels.set(key, compile(device, given));
       }
       const got = await dispatch(device, await kernels.get(key), given);
-      const wrong = compare(got, given);
-      if (wrong) result.failures.push({ name, ...wrong });
+      const error = compare(got, given);
+      if (error) result.failures.push({ name, error });
     } catch (error) {
       result.failures.push({ name, error: String(error?.message ?? error) });
     }
@@ -121,16 +121,16 @@ function dispatch(device, pipeline, { params, buffers, output, grid }) {
   }).finally(() => used.forEach((made) => made.destroy()));
 }
 
-// Null if all is within the tolerance, else the worst element.
+// Null if all is within the tolerance, else a sentence about the worst element.
 function compare(bytes, { kind, want: base64, tolerance }) {
   const got = new READERS[kind](bytes);
   const want = new READERS[kind](bytesOf(base64).buffer);
-  if (got.length < want.length) return { error: `${got.length} elements instead of ${want.length}` };
-  const scale = (value) => (kind === 'f32' ? Math.max(1, Math.abs(value)) : 1);
+  if (got.length < want.length) return `${got.length} elements instead of ${want.length}`;
   let worst = { error: 0 };
   want.forEach((value, at) => {
-    const error = Math.abs(got[at] - value) / scale(value);
-    if (!(error <= worst.error)) worst = { error: Number.isNaN(error) ? Infinity : error, at, got: got[at], want: value };
+    const scale = kind === 'f32' ? Math.max(1, Math.abs(value)) : 1;
+    const error = Math.abs(got[at] - value) / scale;
+    if (!(error <= worst.error)) worst = { error: Number.isNaN(error) ? Infinity : error, at };
   });
-  return worst.error <= tolerance ? null : worst;
+  return worst.error <= tolerance ? null : `element ${worst.at} is ${got[worst.at]}, want ${want[worst.at]} (error ${worst.error}, at most ${tolerance})`;
 }

@@ -26,6 +26,9 @@ pub(super) const CHUNK: usize = 2048;
 /// Multiply-adds that moving one vector of four costs about as much as, for planning.
 const MOVE: u64 = 16;
 
+/// Multiply-adds of a product that one of attention costs about as much as.
+const ATTEND: usize = 3;
+
 /// The keys and values of a shared prefix on the GPU.
 #[derive(Default)]
 pub(crate) struct Kept {
@@ -327,7 +330,7 @@ impl<'a> Run<'a> {
         let (first, count) = self.tiles[rows];
         // The longest row decides: what a tile costs differs within a step.
         let most = rows_positions(self.batch, rows);
-        let tile_cost = (2 * gpu.tile_rows * most * shape.query) as u64;
+        let tile_cost = (2 * ATTEND * gpu.tile_rows * most * shape.query) as u64;
         let scale = 1.0 / (c.head_dim as f32).sqrt();
         let at_once = (self.queue.budget() / tile_cost).clamp(1, 65_535) as usize;
         for start in (0..count).step_by(at_once) {
