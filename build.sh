@@ -187,6 +187,8 @@ run_tests() {
   need_chromium
   need_vulkan
   say 'Tests: Rust'
+  # The GPU kernels' cases, written by their Rust test for the browsers'.
+  export EDGE_RERANKER_CASES=$ROOT/target/gpu-cases.json
   cargo test --release
   say 'Tests: Node and the browser'
   node --test --test-reporter=spec --test-concurrency=1 tests/web/*.test.mjs

@@ -27,17 +27,20 @@ const PREFS = {
   'toolkit.telemetry.enabled': false,
 };
 
-// Every program leads a group, so that its children end with it.
-function start(program, args, options) {
-  const child = spawn(program, args, { ...options, detached: true, stdio: ['ignore', 'ignore', 'pipe'] });
+// The driver that Chromium brings is Chromium's alone: here the machine's own computes.
+const { VK_ADD_DRIVER_FILES, ...env } = { XDG_RUNTIME_DIR: tmpdir(), ...process.env };
+
+function start(program, args, more) {
+  const child = spawn(program, args, { env: { ...env, ...more }, stdio: ['ignore', 'ignore', 'pipe'] });
   let said = '';
   child.stderr.on('data', (text) => (said = (said + text).slice(-2000)));
-  const ended = new Promise((done) => child.on('error', (error) => done(error.message)).on('close', (code, signal) => done(`${program} ended (${signal ?? code}): ${said}`)));
-  const stop = async () => {
-    try {
-      process.kill(-child.pid, 'SIGKILL');
-    } catch {} // it has ended already
-    await ended;
+  const ended = new Promise((done) => {
+    child.on('error', (error) => done(error.message));
+    child.on('exit', (code, signal) => done(`${program} ended (${signal ?? code}): ${said}`));
+  });
+  const stop = () => {
+    child.kill('SIGKILL');
+    return ended;
   };
   return { ended, stop };
 }
@@ -47,8 +50,11 @@ export async function startFirefox(url) {
   const profile = await mkdtemp(join(tmpdir(), 'edge-reranker-'));
   const lines = Object.entries(PREFS).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
   await writeFile(join(profile, 'user.js'), lines.join(''));
-  const { ended, stop } = start(firefox, ['--headless', '--no-remote', '--profile', profile, url], { env: { ...process.env, HOME: profile } });
+  const { ended, stop } = start(firefox, ['--headless', '--no-remote', '--profile', profile, url], { HOME: profile });
   return { ended, stop: () => stop().then(() => rm(profile, { recursive: true, force: true, maxRetries: 5 })) };
 }
 
-export const startDeno = (url) => start(deno, ['run', '--no-config', '--no-lock', '--reload', `--allow-import=${new URL(url).host}`, `--allow-net=${new URL(url).host}`, `${url}kernel-page.js`]);
+export function startDeno(url) {
+  const { host } = new URL(url);
+  return start(deno, ['run', '--no-config', '--no-lock', '--reload', `--allow-import=${host}`, `--allow-net=${host}`, `${url}kernel-page.js`]);
+}

@@ -164,7 +164,7 @@ pub(super) mod tests {
         DType::Q6K,
     ];
 
-    /// Random bits, but scales that are finite and of moderate size.
+    /// Random bits, but scales that make weights of moderate size: those of k-quants are multiplied by small integers.
     pub(in super::super) fn random_blocks(dtype: DType, blocks: usize) -> Vec<u8> {
         let scales: &[usize] = match dtype {
             DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
@@ -177,7 +177,7 @@ pub(super) mod tests {
         let mut bytes: Vec<u8> = noise(7, blocks * size).iter().map(|v| ((v + 1.0) * 127.9) as u8).collect();
         for block in bytes.chunks_exact_mut(size) {
             for &at in scales {
-                block[at + 1] = block[at + 1] & 0x83 | 0x20;
+                block[at + 1] = (block[at + 1] & 0x83) | if dtype.block_len() == 256 { 0x10 } else { 0x20 };
             }
         }
         bytes
