@@ -183,6 +183,10 @@ fn a_prefix_kept_from_one_request_to_the_next_changes_nothing() {
         assert_eq!(differences(kept), differences(&fresh));
         assert_eq!(kept.prefix_reused, reused);
     }
+    // A request of no documents computes no prefix that could be kept.
+    let none = Request { query: "nothing", documents: Vec::new(), ..asks.clone() };
+    score(&reranker, &none);
+    score(&reranker, &Request { documents: vec!["snow"], ..none.clone() });
     let other = Request { query: "another", ..asks.clone() };
     assert_eq!(score(&reranker, &other).prefix_reused, reranker.tokenize(&other).unwrap().shared_prefix);
 }

@@ -34,4 +34,4 @@ async function chooseGiven(device) {
 }
 
 // Failures of the GPU that leave the CPU as it was.
-export const isOfGpu = (error) => ['webgpu-unavailable', 'device-lost', 'oom'].includes(error.code);
+export const isOfGpu = (error) => ['webgpu-unavailable', 'device-lost', 'oom', 'unsupported'].includes(error.code);

@@ -84,6 +84,10 @@ impl Backend for Cpu {
         if cfg!(target_arch = "wasm32") { "wasm" } else { "cpu" }
     }
 
+    fn kept_bytes(&self) -> u64 {
+        if cfg!(target_arch = "wasm32") { 64 << 20 } else { 512 << 20 }
+    }
+
     fn batch_rows(&self) -> usize {
         batch_rows(self.network.config())
     }

@@ -42,6 +42,11 @@ pub trait Backend: MaybeSend {
         None
     }
 
+    /// The most memory that the kept keys and values of a prefix may take.
+    fn kept_bytes(&self) -> u64 {
+        512 << 20
+    }
+
     /// The largest number of rows a batch should have.
     fn batch_rows(&self) -> usize;
 

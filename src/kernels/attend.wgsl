@@ -38,11 +38,9 @@
 //   this arrangement reaches a twentieth to a tenth of their arithmetic.
 
 struct Params {
-    tiles: u32, // in this dispatch: x of it
     first_tile: u32,
     heads: u32,
     kv_heads: u32,
-    head_dim: u32,  // D = 4 * VECS, zeros from the true size up to it
     q_stride: u32,  // elements from row to row
     kv_stride: u32,
     scale: f32, // 1 / sqrt(true D)

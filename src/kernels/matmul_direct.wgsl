@@ -15,8 +15,8 @@ override WY: u32;
   let row = (id.y + params.tile_y * WY) * ROWS;
   let column = (id.x + params.tile_x * WX) * 8u;
   let last = params.outputs - 1u;
-@each  let x#r = (params.x_row + min(row + #ru, params.rows - 1u)) * params.inputs4;
-@quad  let x#q = (params.x_row + min(row + #qu * 4u + (lane & 3u), params.rows - 1u)) * params.inputs4;
+@each  let x#r = min(row + #ru, params.rows - 1u) * params.inputs4;
+@quad  let x#q = min(row + #qu * 4u + (lane & 3u), params.rows - 1u) * params.inputs4;
   let n#c = min(vec4<u32>(column + 4u * #cu) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
   var sum#r_#c = vec4<f32>();
   for (var block = 0u; block < params.inputs4; block += BLOCK4) {

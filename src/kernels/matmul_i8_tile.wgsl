@@ -21,7 +21,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) a
     for (var i = thread; i < WY * ROWS * BLOCK4; i += WX * WY) {
       let n = i / BLOCK4;
       let k = i % BLOCK4;
-      let source = (params.x_row + min(row + n, params.rows - 1u)) * params.inputs4 + block;
+      let source = min(row + n, params.rows - 1u) * params.inputs4 + block;
       let to = (n % ROWS) * WY + n / ROWS;
       xs[to * slot + k] = x[source + k];
       if (k == 0u) { x_blocks[to] = x_scales[source / BLOCK4]; }

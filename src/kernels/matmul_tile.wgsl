@@ -25,8 +25,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) a
     for (var i = thread; i < WY * ROWS * BK4; i += WX * WY) {
       let n = i / BK4;
       let k = i % BK4;
-      let source = (params.x_row + min(row + n, params.rows - 1u)) * params.inputs4 + k4 + k;
-      xs[((n % ROWS) * WY + n / ROWS) * slot + k] = Vec(x[source]);
+      let source = min(row + n, params.rows - 1u);
+      xs[((n % ROWS) * WY + n / ROWS) * slot + k] = Vec(x[source * params.inputs4 + k4 + k] / row_scale(source));
     }
     for (var i = thread; i < WX * 8u * BK4; i += WX * WY) {
       let n = i / BK4;
@@ -46,5 +46,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) a
     }
     workgroupBarrier();
   }
-  store8(row + at.y * ROWS + #ru, column + at.x * 8u, sum#r_0, sum#r_1);
+  let scale#r = row_scale(min(row + at.y * ROWS + #ru, params.rows - 1u));
+  store8(row + at.y * ROWS + #ru, column + at.x * 8u, sum#r_0 * scale#r, sum#r_1 * scale#r);
 }

@@ -9,6 +9,7 @@ pub mod head_norm_rope;
 pub mod matmul;
 pub mod quantize;
 pub mod rms_norm;
+pub mod row_max;
 pub mod swiglu;
 
 /// Deterministic values in -1..1 for kernel cases: a 64-bit linear congruential generator (Knuth's MMIX constants).

@@ -50,7 +50,7 @@ pub(super) async fn load(
                     because(info, "a GPU was found".into());
                     return Ok(backend);
                 }
-                Err(e) if matches!(e.code(), "webgpu-unavailable" | "oom" | "device-lost") => {
+                Err(e) if matches!(e.code(), "webgpu-unavailable" | "oom" | "device-lost" | "unsupported") => {
                     because(info, format!("no GPU could be used ({e})"));
                 }
                 Err(e) => return Err(e),

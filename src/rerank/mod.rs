@@ -24,8 +24,6 @@ use crate::{
     weights::{ModelFile, SourceFile},
 };
 
-/// The most memory that the kept keys and values of a prefix may take.
-const KEPT_BYTES: u64 = if cfg!(target_arch = "wasm32") { 64 << 20 } else { 512 << 20 };
 /// The most bytes of one text. A longer document would be cut to the maximum length anyway, but must first be held and walked.
 const LONGEST_TEXT: usize = 64 << 20;
 
@@ -200,7 +198,7 @@ impl Reranker {
         let tokenize_ms = milliseconds(started);
         let started = Instant::now();
         let own: Vec<&[u32]> = spelling.prompts.iter().map(|p| &p.own[..]).collect();
-        let kept_rows = (KEPT_BYTES / self.info.kept_row_bytes()) as usize;
+        let kept_rows = (self.backend.kept_bytes() / self.info.kept_row_bytes()) as usize;
         let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let known = if request.keep_prefix { lock().take().filter(|(ids, _)| *ids == spelling.shared) } else { None };
         let before = match (&known, request.keep_prefix) {
@@ -223,7 +221,9 @@ impl Reranker {
             }
         }
         if request.keep_prefix {
-            *lock() = Some((spelling.shared, kept)).filter(|(ids, _)| !ids.is_empty() && ids.len() <= kept_rows);
+            let there = before == Before::Known || !batches.is_empty();
+            let fits = |ids: &[u32]| there && !ids.is_empty() && ids.len() <= kept_rows;
+            *lock() = Some((spelling.shared, kept)).filter(|(ids, _)| fits(ids));
         }
         let computed: usize = batches.iter().map(|b| b.tokens.len()).sum();
         let asked: usize = scored.iter().map(|s| s.tokens).sum();

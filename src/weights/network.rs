@@ -127,6 +127,14 @@ impl<'a> Loading<'a> {
         (self.progress)(self.loaded, total)
     }
 
+    /// Says that the load goes on, and learns whether it should.
+    ///
+    /// # Errors
+    /// What `progress` gives.
+    pub fn alive(&mut self) -> Result<()> {
+        self.advance(0)
+    }
+
     /// Everything was read.
     ///
     /// # Errors

@@ -34,6 +34,8 @@ pub struct GpuOptions {
 pub struct Adapter {
     /// Its name, as far as the system tells.
     pub name: String,
+    /// Its driver, as far as the system tells.
+    pub driver: String,
     /// True for an adapter that computes on the CPU.
     pub software: bool,
     /// 16-bit floats.
@@ -56,7 +58,8 @@ pub(super) struct Device {
 /// What the device reported on its own.
 #[derive(Default)]
 struct Faults {
-    error: Mutex<Option<Error>>,
+    /// How many errors there were, and the last one.
+    errors: Mutex<(u64, Option<Error>)>,
     lost: Mutex<Option<String>>,
     waiting: Mutex<Vec<oneshot::Sender<String>>>,
 }
@@ -108,6 +111,7 @@ impl Adapter {
         let info = adapter.get_info();
         Self {
             name: if info.name.is_empty() { "WebGPU".into() } else { info.name },
+            driver: [info.driver, info.driver_info].join(" ").trim().to_owned(),
             software: info.device_type == wgpu::DeviceType::Cpu,
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP) && info.subgroup_min_size >= 4,
@@ -187,19 +191,31 @@ impl Device {
         let faults = Arc::new(Faults::default());
         let on_error = faults.clone();
         raw.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
-            lock(&on_error.error).get_or_insert_with(|| describe(&e));
+            let mut errors = lock(&on_error.errors);
+            *errors = (errors.0 + 1, Some(describe(&e)));
         }));
         let on_loss = faults.clone();
         raw.set_device_lost_callback(move |_, message| on_loss.lose(&message));
         Ok(Self { raw, queue, adapter, limits, faults, borrowed: options.borrowed })
     }
 
-    /// The first error that the device reported since the last call, or that it was lost.
+    /// An error if the device is lost.
     pub(super) fn check(&self) -> Result<()> {
-        if let Some(message) = &*lock(&self.faults.lost) {
-            return Err(lost(message));
+        lock(&self.faults.lost).as_ref().map_or(Ok(()), |message| Err(lost(message)))
+    }
+
+    /// How many errors the device has reported so far.
+    pub(super) fn errors(&self) -> u64 {
+        lock(&self.faults.errors).0
+    }
+
+    /// An error if the device is lost, or has reported more errors than `before`: whose they are cannot be known.
+    pub(super) fn check_since(&self, before: u64) -> Result<()> {
+        self.check()?;
+        match &*lock(&self.faults.errors) {
+            (now, Some(e)) if *now > before => Err(e.clone()),
+            _ => Ok(()),
         }
-        lock(&self.faults.error).take().map_or(Ok(()), Err)
     }
 
     /// Resolves with a message once the device is lost.
@@ -216,15 +232,19 @@ impl Device {
     pub(super) async fn guarded<T>(&self, make: impl FnOnce() -> T) -> Result<T> {
         let scopes = || {
             let memory = self.raw.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let internal = self.raw.push_error_scope(wgpu::ErrorFilter::Internal);
             let validation = self.raw.push_error_scope(wgpu::ErrorFilter::Validation);
             let made = make();
-            (made, validation.pop(), memory.pop())
+            (made, validation.pop(), internal.pop(), memory.pop())
         };
-        let (made, validation, memory) = scopes();
+        let (made, validation, internal, memory) = scopes();
         if let Some(e) = memory.await {
             return Err(describe(&e));
         }
         if let Some(e) = validation.await {
+            return Err(describe(&e));
+        }
+        if let Some(e) = internal.await {
             return Err(describe(&e));
         }
         self.check()?;

@@ -72,6 +72,7 @@ pub struct Gpu {
 
 struct Kernels {
     norm: Kernel,
+    row_max: Kernel,
     head_norm_rope: Kernel,
     attend: Kernel,
     /// By inputs in a block.
@@ -87,9 +88,10 @@ impl Gpu {
     pub async fn load(mut loading: Loading<'_>, options: &GpuOptions) -> Result<Self> {
         let device = Device::open(options).await?;
         if let Some(text) = &options.tuning {
-            tune::recall(&device.adapter.name, text);
+            tune::recall(text);
         }
         let config = loading.config().clone();
+        let attention = Attention::choose(&config)?;
         let head = loading.head().await?;
         let output_norm = loading.output_norm().await?;
         let embedding = loading.embedding().await?;
@@ -99,13 +101,12 @@ impl Gpu {
             let layer = loading.layer(i).await?;
             layers.push(LayerWeights::upload(&device, &config, &layer).await?);
         }
-        loading.finish()?;
         let output_norm = weights::vector(&device, &output_norm, shape.hidden).await?;
         let params = params_layout(&device);
         let portions = Portions::new(&device, &params, options.profile);
         let matrices: Vec<&Weights> = layers.iter().flat_map(LayerWeights::matrices).collect();
-        let attention = Attention::choose(&config)?;
-        let kernels = Kernels::new(&device, &portions, &params, &matrices, &attention).await?;
+        let kernels = Kernels::new(&device, &portions, &params, &matrices, &attention, &mut || loading.alive()).await?;
+        loading.finish()?;
         Ok(Self {
             config,
             shape,
@@ -127,9 +128,9 @@ impl Gpu {
         &self.device.adapter
     }
 
-    /// What autotune found on this adapter: give it to the next load's [`GpuOptions::tuning`].
+    /// What autotune found, here and before: give it to the next load's [`GpuOptions::tuning`].
     pub fn tuning(&self) -> String {
-        tune::text(&self.device.adapter.name)
+        tune::text()
     }
 
     /// The kernels in use: for every layout of weights the variant that multiplies by it.
@@ -162,12 +163,23 @@ impl Gpu {
         fitted.map(|_| self.put_scratch(scratch))
     }
 
+    /// Rows that the buffers of a batch can have.
+    fn most_rows(&self) -> u64 {
+        let limits = &self.device.limits;
+        let widest = self.shape.hidden.max(self.shape.kv) as u64;
+        (limits.max_storage_buffer_binding_size.min(limits.max_buffer_size) / (4 * widest)).max(BATCH[0])
+    }
+
     fn take_scratch(&self) -> Scratch {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
     }
 
     fn put_scratch(&self, scratch: Scratch) {
-        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(scratch);
+        let mut kept = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        // Of two requests at the same time the larger one's.
+        if kept.as_ref().is_none_or(|k| k.bytes() <= scratch.bytes()) {
+            *kept = Some(scratch);
+        }
     }
 
     /// Destroys the device, and with it all that lies on it. A borrowed one stays, and only the buffers go, with the backend.
@@ -185,7 +197,10 @@ impl Gpu {
     fn forget(&self) {
         let k = &self.kernels;
         let products = k.products.values().map(|(_, kernel)| kernel);
-        products.chain(k.quantize.values()).chain([&k.norm, &k.head_norm_rope, &k.attend]).for_each(Kernel::forget);
+        products
+            .chain(k.quantize.values())
+            .chain([&k.norm, &k.row_max, &k.head_norm_rope, &k.attend])
+            .for_each(Kernel::forget);
     }
 }
 
@@ -196,17 +211,19 @@ impl Kernels {
         params: &wgpu::BindGroupLayout,
         matrices: &[&Weights],
         attention: &Attention,
+        alive: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Self> {
         use Access::{Read as R, Write as W};
         let fixed = async |name: &str, source: &str, constants: &[(&'static str, f64)], access: &[Access]| {
             Kernel::new(device, params, name, source.to_owned(), constants, access).await
         };
         let norm = fixed("rms_norm", include_str!("../../kernels/rms_norm.wgsl"), &[], &[R, R, W]).await?;
+        let row_max = fixed("row_max", include_str!("../../kernels/row_max.wgsl"), &[], &[R, W]).await?;
         let source = include_str!("../../kernels/head_norm_rope.wgsl");
         let head_norm_rope = fixed("head_norm_rope", source, &[], &[W, R, R, R]).await?;
         let source = include_str!("../../kernels/attend.wgsl");
         let attend = fixed("attend", source, &attention.constants(), &[W, R, R, R, R, R]).await?;
-        let products = tune::choose(device, portions, params, matrices).await?;
+        let products = tune::choose(device, portions, params, matrices, alive).await?;
         let mut quantize = HashMap::new();
         for (store, (variant, _)) in &products {
             let block = store.block();
@@ -215,7 +232,7 @@ impl Kernels {
                 quantize.insert(block, fixed(&name, &shader::quantize(block), &[], &[R, W, W]).await?);
             }
         }
-        Ok(Self { norm, head_norm_rope, attend, quantize, products })
+        Ok(Self { norm, row_max, head_norm_rope, attend, quantize, products })
     }
 }
 
@@ -295,7 +312,8 @@ impl Backend for Gpu {
 
     fn batch_rows(&self) -> usize {
         let rate = self.portions.budget() as f64 / queue::SUBMISSION.as_secs_f64();
-        ((rate * BATCH_SECONDS) as u64 / self.config.layer_parameters()).clamp(BATCH[0], BATCH[1]) as usize
+        ((rate * BATCH_SECONDS) as u64 / self.config.layer_parameters()).clamp(BATCH[0], BATCH[1].min(self.most_rows()))
+            as usize
     }
 
     fn logits<'a>(

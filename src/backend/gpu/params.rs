@@ -50,11 +50,13 @@ macro_rules! params {
 params! {
     /// Of `shared/matmul.wgsl`.
     MatMul {
-        rows: u32, inputs4: u32, outputs: u32, stride4: u32, x_row: u32, y_row: u32, column4: u32, tile_x: u32, tile_y: u32,
+        rows: u32, inputs4: u32, outputs: u32, stride4: u32, y_row: u32, column4: u32, tile_x: u32, tile_y: u32,
         mode: u32,
     }
     /// Of `quantize.wgsl`.
     Quantize { blocks: u32 }
+    /// Of `row_max.wgsl`.
+    RowMax { width4: u32 }
     /// Of `rms_norm.wgsl`.
     RmsNorm { width4: u32, x_row: u32, width: f32, eps: f32 }
     /// Of `head_norm_rope.wgsl`.
@@ -63,6 +65,6 @@ params! {
     }
     /// Of `attend.wgsl`.
     Attend {
-        tiles: u32, first_tile: u32, heads: u32, kv_heads: u32, head_dim: u32, q_stride: u32, kv_stride: u32, scale: f32,
+        first_tile: u32, heads: u32, kv_heads: u32, q_stride: u32, kv_stride: u32, scale: f32,
     }
 }

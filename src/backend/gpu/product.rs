@@ -22,8 +22,6 @@ pub(super) struct Product<'a> {
     pub(super) nothing: &'a Buffer,
     pub(super) y: &'a Buffer,
     pub(super) rows: usize,
-    /// First row of x.
-    pub(super) x_row: usize,
     /// First row of y.
     pub(super) y_row: usize,
     pub(super) mode: Mode,
@@ -52,7 +50,6 @@ impl Product<'_> {
                         inputs4: w.inputs as u32 / 4,
                         outputs: slice.rows as u32,
                         stride4: (w.outputs / shrink / 4) as u32,
-                        x_row: self.x_row as u32,
                         y_row: self.y_row as u32,
                         column4: (slice.first / shrink / 4) as u32,
                         tile_x: x,

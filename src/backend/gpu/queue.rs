@@ -116,11 +116,17 @@ impl Portions {
         self.budget.load(Ordering::Relaxed)
     }
 
+    /// Starts from a known speed, in multiply-adds a second.
+    pub(super) fn expect(&self, rate: f64) {
+        let budget = (rate * SUBMISSION.as_secs_f64()) as u64;
+        self.budget.store(budget.clamp(BUDGET[0], BUDGET[1]), Ordering::Relaxed);
+    }
+
     /// Learns that `cost` multiply-adds took `time`.
     fn learn(&self, cost: u64, time: Duration) {
         let budget = self.budget();
-        // A small portion says little: it is all overhead.
-        if cost < budget / 2 {
+        // A small portion that took no time says little: it is all overhead.
+        if cost < budget / 2 && time < SUBMISSION {
             return;
         }
         let ratio = SUBMISSION.as_secs_f64() / time.as_secs_f64().max(1e-4);
@@ -137,18 +143,24 @@ pub(super) struct Queue<'a> {
     waiting: Vec<Work>,
     cost: u64,
     in_flight: VecDeque<(BoxFuture<'static, ()>, u64)>,
+    /// Errors of the device before this queue.
+    errors: u64,
     /// When the GPU began with the oldest submission under way.
     since: Instant,
 }
 
 impl<'a> Queue<'a> {
     pub(super) fn new(device: &'a Device, portions: &'a Portions, pace: &'a dyn Pace) -> Self {
-        let (waiting, in_flight) = (Vec::new(), VecDeque::new());
-        Self { device, portions, pace, waiting, cost: 0, in_flight, since: Instant::now() }
+        let (waiting, in_flight, errors) = (Vec::new(), VecDeque::new(), device.errors());
+        Self { device, portions, pace, waiting, cost: 0, in_flight, errors, since: Instant::now() }
     }
 
     pub(super) fn budget(&self) -> u64 {
         self.portions.budget()
+    }
+
+    pub(super) async fn breathe(&mut self) -> Result<()> {
+        self.pace.breathe().await
     }
 
     pub(super) async fn job(&mut self, job: Job) -> Result<()> {
@@ -209,7 +221,7 @@ impl<'a> Queue<'a> {
         while self.in_flight.len() >= IN_FLIGHT {
             self.wait().await;
         }
-        self.device.check()?;
+        self.device.check_since(self.errors)?;
         self.pace.breathe().await
     }
 
@@ -255,6 +267,6 @@ impl<'a> Queue<'a> {
         while !self.in_flight.is_empty() {
             self.wait().await;
         }
-        self.device.check()
+        self.device.check_since(self.errors)
     }
 }

@@ -27,7 +27,7 @@ pub(super) const CHUNK: usize = 2048;
 const MOVE: u64 = 16;
 
 /// Multiply-adds of a product that one of attention costs about as much as.
-const ATTEND: usize = 3;
+const ATTEND: u64 = 3;
 
 /// The keys and values of a shared prefix on the GPU.
 #[derive(Default)]
@@ -143,7 +143,7 @@ impl<'a> Run<'a> {
     async fn step(&mut self, step: &Step) -> Result<()> {
         let shape = &self.gpu.shape;
         match step {
-            Step::Embed => self.embed()?,
+            Step::Embed => self.embed().await?,
             Step::Layer(i) => self.layer = *i,
             Step::Norm { norm, rows } => {
                 let w = match norm {
@@ -201,7 +201,7 @@ impl<'a> Run<'a> {
     }
 
     /// Embedding rows stay with the processor: no GPU need bind a matrix of vocabulary size.
-    fn embed(&self) -> Result<()> {
+    async fn embed(&mut self) -> Result<()> {
         /// Rows unpacked at once.
         const PIECE: usize = 256;
         let (hidden, padded) = (self.config.hidden, self.gpu.shape.hidden);
@@ -215,6 +215,9 @@ impl<'a> Run<'a> {
             }
             let at = (4 * i * PIECE * padded) as u64;
             self.gpu.device.queue.write_buffer(&self.scratch.get(Place::Residual).raw, at, &bytes);
+            // Written data waits in memory until something is submitted.
+            self.gpu.device.submit(None).await;
+            self.queue.breathe().await?;
         }
         Ok(())
     }
@@ -251,18 +254,19 @@ impl<'a> Run<'a> {
         let gpu = self.gpu;
         let (variant, kernel) = &gpu.kernels.products[&w.store];
         let bytes = variant.arithmetic == Arithmetic::I8;
-        if bytes {
-            self.quantize(from, rows, w).await?;
+        match variant.arithmetic {
+            Arithmetic::I8 => self.quantize(from, rows, w).await?,
+            Arithmetic::F16 => self.row_max(from, rows, w).await?,
+            Arithmetic::F32 => {}
         }
         let place = |p| self.scratch.get(p);
         let product = Product {
             x: place(if bytes { Place::Bytes } else { from }),
-            x_scales: place(if bytes { Place::Scales } else { Place::Nothing }),
+            x_scales: place(if variant.arithmetic == Arithmetic::F32 { Place::Nothing } else { Place::Scales }),
             weights: w,
             nothing: place(Place::Nothing),
             y: place(to),
             rows,
-            x_row: 0,
             y_row,
             mode,
         };
@@ -286,6 +290,18 @@ impl<'a> Run<'a> {
         let params = params::Quantize { blocks: blocks as u32 }.words();
         let job = Job::new(&gpu.device, &gpu.kernels.quantize[&block], &buffers, params, grid, cost);
         self.bytes = Some((from, block));
+        self.queue.job(job).await
+    }
+
+    /// The scales of rows that become halves.
+    async fn row_max(&mut self, from: Place, rows: usize, w: &Weights) -> Result<()> {
+        let gpu = self.gpu;
+        let buffers = [self.scratch.get(from), self.scratch.get(Place::Scales)];
+        let params = params::RowMax { width4: w.inputs as u32 / 4 }.words();
+        let cost = (rows * w.inputs / 4) as u64 * MOVE;
+        let job = Job::new(&gpu.device, &gpu.kernels.row_max, &buffers, params, [rows as u32, 1], cost);
+        // The scales of bytes were there.
+        self.bytes = None;
         self.queue.job(job).await
     }
 
@@ -330,17 +346,15 @@ impl<'a> Run<'a> {
         let (first, count) = self.tiles[rows];
         // The longest row decides: what a tile costs differs within a step.
         let most = rows_positions(self.batch, rows);
-        let tile_cost = (2 * ATTEND * gpu.tile_rows * most * shape.query) as u64;
+        let tile_cost = 2 * ATTEND * (gpu.tile_rows * most) as u64 * shape.query as u64;
         let scale = 1.0 / (c.head_dim as f32).sqrt();
         let at_once = (self.queue.budget() / tile_cost).clamp(1, 65_535) as usize;
         for start in (0..count).step_by(at_once) {
             let n = at_once.min(count - start);
             let params = params::Attend {
-                tiles: n as u32,
                 first_tile: (first + start) as u32,
                 heads: c.heads as u32,
                 kv_heads: c.kv_heads as u32,
-                head_dim: shape.head as u32,
                 q_stride: shape.query as u32,
                 kv_stride: shape.kv as u32,
                 scale,
@@ -365,7 +379,8 @@ impl<'a> Run<'a> {
         back.raw.map_async(wgpu::MapMode::Read, .., move |r| drop(sender.send(r)));
         gpu.device.submit(None).await;
         gpu.device.check()?;
-        let failed = || out_of_memory("the GPU did not give its results back");
+        let failed =
+            || gpu.device.check().err().unwrap_or_else(|| out_of_memory("the GPU did not give its results back"));
         receiver.await.map_err(|_| failed())?.map_err(|_| failed())?;
         let view = back.raw.get_mapped_range(..).map_err(|_| failed())?;
         let values: Vec<f32> = view.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();

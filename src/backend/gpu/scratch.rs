@@ -130,6 +130,10 @@ impl Scratch {
         Ok(replaced)
     }
 
+    pub(super) fn bytes(&self) -> u64 {
+        self.buffers.iter().flatten().map(Buffer::bytes).sum()
+    }
+
     pub(super) fn get(&self, place: Place) -> &Buffer {
         self.buffers[place as usize].as_ref().expect("fitted before use")
     }

@@ -204,6 +204,10 @@ impl Variant {
         if self.arithmetic == Arithmetic::I8 {
             text += include_str!("../../kernels/shared/matmul_i8.wgsl");
         }
+        text += match self.arithmetic {
+            Arithmetic::F16 => include_str!("../../kernels/shared/rows_f16.wgsl"),
+            Arithmetic::F32 | Arithmetic::I8 => include_str!("../../kernels/shared/rows_f32.wgsl"),
+        };
         text + &expand(body, self.rows, self.fetch == Fetch::Quad)
     }
 }

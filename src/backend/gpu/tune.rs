@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,8 @@ use crate::{backend::Free, error::Result};
 const ENOUGH: Duration = Duration::from_millis(5);
 /// Multiply-adds of the first measurement: small, in case the adapter is slow.
 const FIRST: u64 = 16_000_000;
+/// The most bytes of a buffer that is made for measuring.
+const BUFFER: usize = 64 << 20;
 /// How often a product is repeated at most.
 const MOST_TIMES: u64 = 256;
 /// Bounds of the rows of the product that is measured.
@@ -38,13 +40,12 @@ const EXACT: f64 = 1.15;
 /// A variant this many times slower than the best so far is dropped after its first, small measurement.
 const HOPELESS: f64 = 3.0;
 
-/// What was found, per adapter and store.
-static FOUND: Mutex<BTreeMap<String, Choices>> = Mutex::new(BTreeMap::new());
+/// What was found, by adapter and by store and size.
+static FOUND: Mutex<Found> = Mutex::new(Found::new());
 
-/// By the name of a store.
-type Choices = BTreeMap<String, Choice>;
+type Found = BTreeMap<String, BTreeMap<String, Choice>>;
 
-/// The fastest variant of a store.
+/// The fastest variant for the largest matrix of a store.
 #[derive(Clone, Serialize, Deserialize)]
 struct Choice {
     variant: String,
@@ -57,19 +58,19 @@ struct Choice {
 struct Text {
     /// Whose kernels these are: another version may have other variants.
     version: String,
-    adapter: String,
-    choices: Choices,
+    adapters: Found,
 }
 
 /// The kernel of every store, chosen.
 pub(super) type Products = HashMap<Store, (Variant, Kernel)>;
 
-/// Chooses a variant for every store among `weights`.
+/// Chooses a variant for every store among `weights`; `alive` may stop it between two variants.
 pub(super) async fn choose(
     device: &Device,
     portions: &Portions,
     params: &wgpu::BindGroupLayout,
     weights: &[&Weights],
+    alive: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Products> {
     let mut products = Products::new();
     for w in weights {
@@ -78,22 +79,40 @@ pub(super) async fn choose(
             continue;
         }
         let fits = |v: &&Variant| v.fits(w.store, &device.adapter);
-        let known = known(&device.adapter.name, w.store);
         let mut candidates: Vec<Variant> = VARIANTS.iter().filter(fits).copied().collect();
         // The likely ones first, in case there is no time for all: a processor has no use for workgroup memory, a GPU has.
         candidates.sort_by_key(|v| (v.fetch == Fetch::Tile) == device.adapter.software);
-        let known = candidates.iter().find(|v| Some(v.name()) == known);
-        let chosen = match known {
-            Some(v) => (*v, compile(device, params, *v, w.store).await?),
-            None => {
-                let (variant, kernel, tried) = fastest(device, portions, params, w, &candidates).await?;
-                remember(&device.adapter.name, w.store, Choice { variant: variant.name(), tried });
-                (variant, kernel)
-            }
+        let (variant, kernel, rate) = match known(device, params, w, &candidates).await {
+            Some(known) => known,
+            None => fastest(device, portions, params, w, &candidates, alive).await?,
         };
-        products.insert(w.store, chosen);
+        portions.expect(rate);
+        products.insert(w.store, (variant, kernel));
     }
     Ok(products)
+}
+
+/// What was found before, with its speed in multiply-adds a second. A driver may refuse today what it took then.
+async fn known(
+    device: &Device,
+    params: &wgpu::BindGroupLayout,
+    weights: &Weights,
+    candidates: &[Variant],
+) -> Option<(Variant, Kernel, f64)> {
+    let choice = remembered().get(&adapter_key(device))?.get(&matrix_key(weights))?.clone();
+    let variant = *candidates.iter().find(|v| v.name() == choice.variant)?;
+    let rate = choice.tried.get(&choice.variant)? * 5e8;
+    let kernel = compile(device, params, variant, weights.store).await.ok()?;
+    Some((variant, kernel, rate))
+}
+
+/// Another driver may have other preferences.
+fn adapter_key(device: &Device) -> String {
+    format!("{} {}", device.adapter.name, device.adapter.driver).trim().to_owned()
+}
+
+fn matrix_key(w: &Weights) -> String {
+    format!("{} {}x{}", w.store.name(), w.inputs, w.outputs)
 }
 
 fn larger(a: &Weights, b: &Weights) -> bool {
@@ -117,8 +136,10 @@ async fn fastest(
     params: &wgpu::BindGroupLayout,
     weights: &Weights,
     candidates: &[Variant],
-) -> Result<(Variant, Kernel, BTreeMap<String, f64>)> {
-    let most = ROWS[1] as usize;
+    alive: &mut dyn FnMut() -> Result<()>,
+) -> Result<(Variant, Kernel, f64)> {
+    // Buffers of bytes within what is bound, and of moderate size beside the weights.
+    let most = (BUFFER / (4 * weights.inputs.max(weights.outputs))).min(ROWS[1] as usize).max(ROWS[0] as usize);
     let make = || {
         let buffer = |words: usize| Buffer::storage(device, "tune", 4 * words as u64);
         [buffer(most * weights.inputs), buffer(most * weights.inputs / 8), buffer(most * weights.outputs), buffer(4)]
@@ -131,6 +152,7 @@ async fn fastest(
         if !found.is_empty() && started.elapsed() > LIMIT {
             break;
         }
+        alive()?;
         // A variant that a driver refuses is no candidate.
         let kernel = match compile(device, params, variant, weights.store).await {
             Ok(kernel) => kernel,
@@ -141,12 +163,20 @@ async fn fastest(
             }
         };
         let best = found.iter().fold(0.0, |best: f64, (rate, ..)| best.max(*rate));
-        let rate = measure(device, portions, &kernel, variant, weights, &buffers, best / HOPELESS).await?;
+        let rate = match measure(device, portions, &kernel, variant, weights, &buffers, best / HOPELESS).await {
+            Ok(rate) => rate,
+            Err(e) => {
+                device.check()?;
+                failure = Some(e);
+                continue;
+            }
+        };
         found.push((rate, variant, kernel));
     }
     // One measurement may have been disturbed: the best few get more, in turns.
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     for _ in 0..2 {
+        alive()?;
         for (rate, variant, kernel) in found.iter_mut().take(FINALISTS) {
             let again = measure(device, portions, kernel, *variant, weights, &buffers, 0.0).await?;
             *rate = rate.max(again);
@@ -158,7 +188,11 @@ async fn fastest(
         Arithmetic::F16 | Arithmetic::I8 => *rate,
     };
     match (found.into_iter().max_by(|a, b| worth(a).total_cmp(&worth(b))), failure) {
-        (Some((_, variant, kernel)), _) => Ok((variant, kernel, tried)),
+        (Some((rate, variant, kernel)), _) => {
+            let choice = Choice { variant: variant.name(), tried };
+            remembered().entry(adapter_key(device)).or_default().insert(matrix_key(weights), choice);
+            Ok((variant, kernel, rate))
+        }
         (None, Some(e)) => Err(e),
         (None, None) => unreachable!("every store has a variant in f32"),
     }
@@ -174,10 +208,11 @@ async fn measure(
     [x, scales, y, nothing]: &[Buffer; 4],
     hopeless: f64,
 ) -> Result<f64> {
+    let most = (x.bytes() / (4 * weights.inputs as u64)).max(ROWS[0]);
     let (mut work, mut times) = (FIRST, 1);
     loop {
-        let rows = (work / (weights.outputs * weights.inputs) as u64).clamp(ROWS[0], ROWS[1]) as usize;
-        let product = Product { x, x_scales: scales, weights, nothing, y, rows, x_row: 0, y_row: 0, mode: Mode::Store };
+        let rows = (work / (weights.outputs * weights.inputs) as u64).clamp(ROWS[0], most) as usize;
+        let product = Product { x, x_scales: scales, weights, nothing, y, rows, y_row: 0, mode: Mode::Store };
         let part = || product.jobs(device, kernel, variant, work).swap_remove(0);
         let timed = async || {
             let started = Instant::now();
@@ -207,33 +242,27 @@ async fn measure(
     }
 }
 
-fn found() -> std::sync::MutexGuard<'static, BTreeMap<String, Choices>> {
+fn remembered() -> MutexGuard<'static, Found> {
     FOUND.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn known(adapter: &str, store: Store) -> Option<String> {
-    Some(found().get(adapter)?.get(&store.name())?.variant.clone())
-}
-
-fn remember(adapter: &str, store: Store, choice: Choice) {
-    found().entry(adapter.to_owned()).or_default().insert(store.name(), choice);
-}
-
-/// What was found on this adapter, as text.
-pub(super) fn text(adapter: &str) -> String {
-    let choices = found().get(adapter).cloned().unwrap_or_default();
-    let text = Text { version: env!("CARGO_PKG_VERSION").into(), adapter: adapter.into(), choices };
+/// What was found in this process and remembered by it, as text.
+pub(super) fn text() -> String {
+    let text = Text { version: env!("CARGO_PKG_VERSION").into(), adapters: remembered().clone() };
     serde_json::to_string(&text).expect("names are text")
 }
 
-/// Takes what an earlier process found. A text of another version or adapter, or no such text at all, is ignored.
-pub(super) fn recall(adapter: &str, text: &str) {
+/// Takes what an earlier process found. A text of another version, or no such text at all, is ignored.
+pub(super) fn recall(text: &str) {
     let Ok(text) = serde_json::from_str::<Text>(text) else { return };
-    if text.version == env!("CARGO_PKG_VERSION") && text.adapter == adapter {
-        let mut found = found();
-        let here = found.entry(text.adapter).or_default();
-        for (store, choice) in text.choices {
-            here.entry(store).or_insert(choice);
+    if text.version != env!("CARGO_PKG_VERSION") {
+        return;
+    }
+    let mut found = remembered();
+    for (adapter, choices) in text.adapters {
+        let here = found.entry(adapter).or_default();
+        for (matrix, choice) in choices {
+            here.entry(matrix).or_insert(choice);
         }
     }
 }

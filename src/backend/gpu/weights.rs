@@ -15,6 +15,9 @@ use crate::{
 /// Bytes repacked at once.
 const PIECE: usize = 1 << 20;
 
+/// Pieces written between two submissions.
+const STAGED: usize = 8;
+
 /// The shape as it is on the GPU: padded so that every row is whole vectors and every input whole blocks. Padding is zero everywhere.
 #[derive(Clone, Debug)]
 pub(super) struct Shape {
@@ -109,7 +112,6 @@ impl LayerWeights {
             },
             down: matrix(&layer.down, shape.feed, plain(config.hidden, shape.hidden)).await?,
         };
-        // Written data waits in memory until something is submitted.
         device.submit(None).await;
         device.check()?;
         Ok(this)
@@ -152,7 +154,8 @@ pub(super) async fn upload(
     let (row_bytes, scale_bytes) = packer.row_bytes();
     let most = device.limits.max_storage_buffer_binding_size.min(device.limits.max_buffer_size);
     // Whole tiles of every variant, and whole groups of gate and up.
-    let per_slice = (most as usize / row_bytes.max(scale_bytes) / 128).max(1) * 128;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let per_slice = (most / row_bytes.max(scale_bytes) / 128).max(1) * 128;
     let mut slices = Vec::new();
     for first in (0..rows.len()).step_by(per_slice) {
         let rows = &rows[first..rows.len().min(first + per_slice)];
@@ -168,6 +171,10 @@ pub(super) async fn upload(
             device.queue.write_buffer(&quants.raw, (i * per_piece * row_bytes) as u64, &q);
             if let Some(scales) = &scales {
                 device.queue.write_buffer(&scales.raw, (i * per_piece * scale_bytes) as u64, &s);
+            }
+            // Written data waits in memory until something is submitted.
+            if (i + 1) % STAGED == 0 {
+                device.submit(None).await;
             }
         }
         slices.push(Slice { quants, scales, first, rows: rows.len() });

@@ -8,7 +8,6 @@ struct Params {
   inputs4: u32,   // K / 4
   outputs: u32,   // N: rows of this slice of W
   stride4: u32,   // of y, in vec4
-  x_row: u32,     // first row in x
   y_row: u32,     // first row in y
   column4: u32,   // first column of the slice in y, in vec4
   tile_x: u32,    // first tile of outputs
