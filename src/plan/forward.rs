@@ -28,10 +28,12 @@ pub fn forward(layers: usize, batch: &Batch, chunk: usize) -> Vec<Step> {
             plan.push(Step::KeepPrefix(layer));
         }
         if layer + 1 < layers {
-            all().for_each(|rows| mix(&mut plan, layer, rows));
+            // One chunk is still normed from before its keys and values.
+            let normed = batch.tokens.len() <= chunk;
+            all().for_each(|rows| mix(&mut plan, layer, rows, normed));
         } else {
             plan.push(Step::TakeLast);
-            last().for_each(|rows| mix(&mut plan, layer, rows));
+            last().for_each(|rows| mix(&mut plan, layer, rows, false));
         }
     }
     plan.extend(last().map(|rows| Step::Finish { rows }));
@@ -39,8 +41,10 @@ pub fn forward(layers: usize, batch: &Batch, chunk: usize) -> Vec<Step> {
 }
 
 /// Attention and the feed-forward layer of some rows.
-fn mix(plan: &mut Vec<Step>, layer: usize, rows: Rows) {
-    plan.push(Step::Norm { norm: NormName::Attn, rows: rows.clone() });
+fn mix(plan: &mut Vec<Step>, layer: usize, rows: Rows, normed: bool) {
+    if !normed {
+        plan.push(Step::Norm { norm: NormName::Attn, rows: rows.clone() });
+    }
     plan.push(matmul(M::Q, Slot::Normed, Slot::Query, &rows));
     plan.push(Step::HeadNormRope { slot: Slot::Query, rows: rows.clone() });
     plan.push(Step::Attend { layer, rows: rows.clone() });

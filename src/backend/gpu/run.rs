@@ -25,7 +25,6 @@ use crate::{
 pub(super) const CHUNK: usize = 2048;
 /// Multiply-adds that moving one vector of four costs about as much as, for planning.
 const MOVE: u64 = 16;
-
 /// Multiply-adds of a product that one of attention costs about as much as.
 const ATTEND: u64 = 3;
 

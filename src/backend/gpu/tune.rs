@@ -73,6 +73,7 @@ pub(super) async fn choose(
     alive: &mut dyn FnMut() -> Result<()>,
 ) -> Result<Products> {
     let mut products = Products::new();
+    let mut slowest = f64::INFINITY;
     for w in weights {
         // The largest matrix of its store.
         if products.contains_key(&w.store) || weights.iter().any(|o| o.store == w.store && larger(o, w)) {
@@ -86,9 +87,10 @@ pub(super) async fn choose(
             Some(known) => known,
             None => fastest(device, portions, params, w, &candidates, alive).await?,
         };
-        portions.expect(rate);
+        slowest = slowest.min(rate);
         products.insert(w.store, (variant, kernel));
     }
+    portions.expect(slowest);
     Ok(products)
 }
 
