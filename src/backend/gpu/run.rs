@@ -44,7 +44,7 @@ pub(super) struct Run<'a> {
     layer: usize,
     /// Where the tiles of some rows are, and how many.
     tiles: HashMap<Rows, (usize, usize)>,
-    /// What `Place::Bytes` holds: rows of this place in blocks of this many.
+    /// What `Place::Scales` belongs to: rows of this place, in bytes in blocks of this many, or as they are for 0.
     bytes: Option<(Place, u32)>,
 }
 
@@ -295,12 +295,14 @@ impl<'a> Run<'a> {
     /// The scales of rows that become halves.
     async fn row_max(&mut self, from: Place, rows: usize, w: &Weights) -> Result<()> {
         let gpu = self.gpu;
+        if self.bytes == Some((from, 0)) {
+            return Ok(());
+        }
         let buffers = [self.scratch.get(from), self.scratch.get(Place::Scales)];
         let params = params::RowMax { width4: w.inputs as u32 / 4 }.words();
         let cost = (rows * w.inputs / 4) as u64 * MOVE;
         let job = Job::new(&gpu.device, &gpu.kernels.row_max, &buffers, params, [rows as u32, 1], cost);
-        // The scales of bytes were there.
-        self.bytes = None;
+        self.bytes = Some((from, 0));
         self.queue.job(job).await
     }
 
