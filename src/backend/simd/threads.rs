@@ -51,7 +51,7 @@ impl Threads {
     }
 
     /// Runs `task(i, piece)` over consecutive pieces of `len` elements.
-    pub(crate) fn each_piece(&self, data: &mut [f32], len: usize, task: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    pub(crate) fn each_piece<T: Send>(&self, data: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) + Sync + Send) {
         #[cfg(feature = "threads")]
         if self.count() > 1 && data.len() > len {
             use rayon::prelude::*;

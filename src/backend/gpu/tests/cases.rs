@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::backend::blocks::tests::{TYPES, random_blocks};
 use super::super::{
     Attention,
-    blocks::tests::{TYPES, random_blocks},
     kernel::Access::{self, Read as R, Write as W},
     params,
     product::Mode,

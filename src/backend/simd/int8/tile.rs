@@ -1,0 +1,133 @@
+//! The register tile.
+
+use super::{BLOCK, Dot};
+
+/// `NR` columns of W, ready to multiply.
+pub(super) struct WeightPanel<'a> {
+    /// `[K / DEPTH][NR][DEPTH]` codes.
+    pub(super) codes: &'a [u8],
+    /// `[K / GROUP][NR]`
+    pub(super) scales: &'a [f32],
+    /// `[K / GROUP][NR]`, or nothing where all are 0.
+    pub(super) least: &'a [f32],
+    /// `[K / GROUP][NR]` where the columns' sums start, or nothing where the rows say it.
+    pub(super) starts: &'a [i32],
+}
+
+/// Products of a panel of x (see [`super::rows`]) and a panel of W over `inputs` inputs: `[MR][NV * LANES]` into `out`.
+///
+/// # Safety
+/// The instructions of `D` exist.
+#[inline(always)]
+pub(super) unsafe fn tile<D: Dot, const MR: usize, const NV: usize, const GROUP: usize, const LEAST: bool>(
+    inputs: usize,
+    x: &[u32],
+    w: &WeightPanel,
+    out: &mut [f32],
+) {
+    let nr = NV * D::LANES;
+    let (groups, blocks) = (inputs / GROUP, inputs / BLOCK);
+    let (codes, rest) = x.split_at(inputs / D::DEPTH * MR);
+    let (row_scales, row_sides) = rest.split_at(blocks * MR);
+    assert!(inputs.is_multiple_of(BLOCK) && row_sides.len() == groups * MR && out.len() == MR * nr, "panels of x");
+    assert!(w.codes.len() == inputs * nr && w.scales.len() == groups * nr, "panels of W");
+    assert!(!LEAST || w.least.len() == groups * nr);
+    assert!(D::INPUT_OFFSET == 0 || LEAST || w.starts.len() == groups * nr);
+    // SAFETY: the caller promises the instructions; every pointer below stays in its slice by the lengths just compared.
+    unsafe {
+        let (mut x, mut scale_x, mut side) = (codes.as_ptr(), row_scales.as_ptr().cast::<f32>(), row_sides.as_ptr());
+        let (mut codes, mut scale_w, mut least) = (w.codes.as_ptr(), w.scales.as_ptr(), w.least.as_ptr());
+        let mut starts = w.starts.as_ptr();
+        let mut floats = [[D::splat(0.0); NV]; MR];
+        for group in 0..groups {
+            let mut sums = [[D::zero(); NV]; MR];
+            if !LEAST {
+                for i in 0..MR {
+                    for v in 0..NV {
+                        sums[i][v] = D::start(side.add(i).cast(), starts.wrapping_add(v * D::LANES));
+                    }
+                }
+            }
+            for _ in 0..GROUP / D::DEPTH {
+                let mut weights = [D::weights(codes); NV];
+                for v in 1..NV {
+                    weights[v] = D::weights(codes.add(v * D::LANES * D::DEPTH));
+                }
+                for i in 0..MR {
+                    let inputs = D::inputs(x.add(i));
+                    for v in 0..NV {
+                        sums[i][v] = D::dot(sums[i][v], weights[v], inputs);
+                    }
+                }
+                x = x.add(MR);
+                codes = codes.add(nr * D::DEPTH);
+            }
+            for v in 0..NV {
+                let scale = D::load(scale_w.add(v * D::LANES));
+                for i in 0..MR {
+                    let product = D::mul(D::floats(sums[i][v]), scale);
+                    floats[i][v] = D::mul_add(product, D::splat(*scale_x.add(i)), floats[i][v]);
+                }
+                if LEAST {
+                    let least = D::load(least.add(v * D::LANES));
+                    for i in 0..MR {
+                        floats[i][v] = D::mul_add(least, D::splat(*side.add(i).cast()), floats[i][v]);
+                    }
+                }
+            }
+            scale_w = scale_w.add(nr);
+            least = least.wrapping_add(nr);
+            starts = starts.wrapping_add(nr);
+            side = side.add(MR);
+            if (group + 1) * GROUP % BLOCK == 0 {
+                scale_x = scale_x.add(MR);
+            }
+        }
+        for i in 0..MR {
+            for v in 0..NV {
+                D::store(floats[i][v], out.as_mut_ptr().add(i * nr + v * D::LANES));
+            }
+        }
+    }
+}
+
+/// The tile's steps alone, `repeats` times over; see [`super::Kernel::ceiling`].
+///
+/// # Safety
+/// The instructions of `D` exist.
+#[inline(always)]
+pub(super) unsafe fn peak<D: Dot, const MR: usize, const NV: usize>(
+    repeats: usize,
+    inputs: usize,
+    x: &[u32],
+    w: &[u8],
+) -> i32 {
+    let nr = NV * D::LANES;
+    assert!(x.len() == inputs / D::DEPTH * MR && w.len() == inputs * nr, "whole panels");
+    let mut out = 0;
+    // SAFETY: as in `tile`; the sums are read back as the numbers of 32 bits that they are.
+    unsafe {
+        let mut sums = [[D::zero(); NV]; MR];
+        for _ in 0..repeats {
+            let (mut x, mut codes) = (x.as_ptr(), w.as_ptr());
+            for _ in 0..inputs / D::DEPTH {
+                let mut weights = [D::weights(codes); NV];
+                for v in 1..NV {
+                    weights[v] = D::weights(codes.add(v * D::LANES * D::DEPTH));
+                }
+                for i in 0..MR {
+                    let inputs = D::inputs(x.add(i));
+                    for v in 0..NV {
+                        sums[i][v] = D::dot(sums[i][v], weights[v], inputs);
+                    }
+                }
+                x = x.add(MR);
+                codes = codes.add(nr * D::DEPTH);
+            }
+        }
+        for sums in sums.as_flattened() {
+            out ^= std::ptr::from_ref(sums).cast::<i32>().read();
+        }
+    }
+    out
+}
