@@ -51,7 +51,8 @@ export function compare(records) {
   }
 }
 
-const number = (value, digits = 3) => {
+/** A number as people read it, of so many digits or more. */
+export const number = (value, digits = 3) => {
   if (value === null || value === undefined) return '';
   return Math.abs(value) >= 10 ** (digits - 1) ? Math.round(value).toLocaleString('en-US') : String(Number(value.toPrecision(digits)));
 };
