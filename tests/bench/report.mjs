@@ -7,6 +7,12 @@ export const median = (values) => {
   return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 };
 
+/** A number as people read it, of so many digits or more. */
+export const number = (value, digits = 3) => {
+  if (value === null || value === undefined) return '';
+  return Math.abs(value) >= 10 ** (digits - 1) ? Math.round(value).toLocaleString('en-US') : String(Number(value.toPrecision(digits)));
+};
+
 // Of the scores that a runner gave; a slow one may have scored only the first documents.
 function agreement(scores, oracle) {
   const errors = scores.map((score, at) => Math.abs(score - oracle[at]));

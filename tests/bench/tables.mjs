@@ -1,9 +1,6 @@
 // From figures to tables.
+import { number } from './report.mjs';
 
-const number = (value, digits = 3) => {
-  if (value === null || value === undefined) return '';
-  return Math.abs(value) >= 10 ** (digits - 1) ? Math.round(value).toLocaleString('en-US') : String(Number(value.toPrecision(digits)));
-};
 const small = (value) => (value >= 0.0001 ? value.toFixed(4) : value.toExponential(0));
 const percent = (value) => (value === null ? '' : `${number(100 * value, 2)} %`);
 
