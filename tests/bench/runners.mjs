@@ -38,11 +38,11 @@ function runnerOf(name) {
   return { runner: name, engine, device, variant, weights, bits: /^q(\d)/.exec(weights)?.[1] ?? '16' };
 }
 
-/** Those whose names begin with one of `wanted`, up to a slash or the end. */
+/** Those whose names are among `wanted`, or whose first parts are. */
 export function choose(wanted) {
   const meant = (name) => wanted.some((one) => one === 'all' || name === one || name.startsWith(one.endsWith('/') ? one : `${one}/`));
   const chosen = NAMES.filter(meant);
-  if (!chosen.length) throw new Error(`no runner begins with '${wanted.join(',')}'. There are:\n  ${NAMES.join('\n  ')}`);
+  if (!chosen.length) throw new Error(`there is no runner '${wanted.join(',')}'. There are:\n  ${NAMES.join('\n  ')}`);
   return chosen.map(runnerOf);
 }
 

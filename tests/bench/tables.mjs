@@ -62,10 +62,11 @@ function ratioLines(ratios) {
   return lines.slice(0, -1);
 }
 
-export function markdown({ date, machine, settings, ceilings, records, ratios }) {
+export function markdown({ date, machine, versions, settings, ceilings, records, ratios }) {
   const chromium = ceilings.chromium ? `, Chromium ${ceilings.chromium}` : '';
   const lines = ['# edge-reranker beside other engines', ''];
   lines.push(`${date.slice(0, 10)}, ${machine}${chromium}. Medians of interleaved repeats, ${settings.threads} threads.`);
+  lines.push(`Beside: ${Object.entries(versions).map(([name, version]) => `${name} ${version}`).join(', ')}.`);
   lines.push(...ceilingLines(ceilings));
   if (ratios.length) lines.push(...ratioLines(ratios));
   const titleOf = ({ model, workload }) => `${model}, ${workload}`;

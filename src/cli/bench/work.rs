@@ -3,7 +3,10 @@
 use std::fs;
 
 use super::requests::Length;
-use crate::{backend::simd::Isa, rerank::ModelInfo};
+use crate::{
+    backend::simd::{self, Isa, Threads},
+    rerank::ModelInfo,
+};
 
 /// The operations of a request: two for each multiply-add of the layers, what all prompts share once, causal attention, and no more of the
 /// last layer than the keys and values of every token and the rest of the last ones. `tests/bench/work.mjs` counts the same.
@@ -26,8 +29,9 @@ pub(super) fn operations(model: &ModelInfo, length: &Length) -> f64 {
 
 /// What the processor reaches at most with the arithmetic that this model's kernels use, in 1e9 operations a second; none where it
 /// is not measured.
-pub(super) fn ceiling(_model: &ModelInfo, _isa: Isa, _threads: usize) -> Option<f64> {
-    None
+pub(super) fn ceiling(model: &ModelInfo, isa: Isa, threads: usize) -> Option<f64> {
+    let measured = simd::ceiling(isa, &Threads::new(threads).ok()?);
+    Some(if matches!(model.quantization, "F32" | "F16" | "BF16") { measured.f32_gops } else { measured.int8_gops })
 }
 
 /// Bytes of the process's largest resident memory, as Linux tells (`VmHWM` in proc(5)); mapped files count as far as they were read.

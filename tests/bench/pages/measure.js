@@ -13,8 +13,8 @@ export async function measure(open, job, { begin, end }) {
   let start = performance.now();
   const opened = await open(job);
   const loadSeconds = since(start);
-  // One document, then as many as it will be given at once: a GPU tries its kernels on those, and elsewhere quick models warm up on them.
-  await opened.rank(warmUpQuery, documents.slice(0, 1));
+  // A document, or two of a list; then as many as it will be given at once: a GPU tries its kernels on those, and quick models warm up on them.
+  await opened.rank(warmUpQuery, documents.slice(0, Math.min(opened.atOnce, 2)));
   if (job.device === 'webgpu' || since(start) - loadSeconds < 0.5) await opened.rank(warmUpQuery, documents.slice(0, opened.atOnce));
 
   await begin();

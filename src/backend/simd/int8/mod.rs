@@ -31,6 +31,8 @@ mod rows;
 mod tile;
 #[cfg(target_arch = "aarch64")]
 mod arm;
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+mod relaxed;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
@@ -39,7 +41,7 @@ mod x86;
 pub(super) use panels::{Panels, Unpacked};
 pub(super) use rows::Rows;
 use rows::quantize;
-use tile::{WeightPanel, peak, tile};
+use tile::{WeightPanel, peak, spread, tile, widen};
 
 /// Inputs that share one scale.
 const BLOCK: usize = 32;
@@ -56,6 +58,8 @@ trait Dot {
     const INPUT_MOST: f32;
     /// What is added to an input's code.
     const INPUT_OFFSET: i32;
+    /// Too few registers for a tile's f32 sums beside those of its codes.
+    const FLOATS_IN_MEMORY: bool;
     /// `LANES` numbers of 32 bits.
     type Sums: Copy;
     /// `LANES` f32.
@@ -93,6 +97,8 @@ pub(super) struct Kernel {
     /// For weights in groups of 32 or 16, without and with least values: `[least][group is 16]`.
     tiles: [[unsafe fn(usize, &[u32], &WeightPanel, &mut [f32]); 2]; 2],
     quantize: unsafe fn(rows::Shape, &[f32], &mut [u32]),
+    widen: unsafe fn(f32, &[u8], &mut [f32]),
+    spread: unsafe fn(u8, &[u8], &mut [u8]),
     peak: unsafe fn(usize, usize, &[u32], &[u8]) -> i32,
 }
 
@@ -102,6 +108,18 @@ impl Kernel {
         let least = usize::from(!weights.least.is_empty());
         // SAFETY: a kernel is reached only through an `Isa`, which exists only where its instructions do.
         unsafe { self.tiles[least][usize::from(group < BLOCK)](inputs, rows, weights, out) }
+    }
+
+    /// See [`tile::widen`].
+    fn widen(&self, unit: f32, halves: &[u8], to: &mut [f32]) {
+        // SAFETY: as in `tile`.
+        unsafe { (self.widen)(unit, halves, to) }
+    }
+
+    /// See [`tile::spread`].
+    fn spread(&self, add: u8, bytes: &[u8], to: &mut [u8]) {
+        // SAFETY: as in `tile`.
+        unsafe { (self.spread)(add, bytes, to) }
     }
 
     /// Billions of operations a second that one thread reaches with `dot` alone, tried for about `seconds`; see [`super::ceiling`].
@@ -121,7 +139,7 @@ impl Kernel {
 macro_rules! kernel {
     ($name:ident, $dot:ty, $mr:literal x $nv:literal $(, $features:literal)?) => {
         pub(in super::super) static $name: super::Kernel = {
-            use super::{Dot, Kernel, WeightPanel, peak, quantize, rows::Shape, tile};
+            use super::{Dot, Kernel, WeightPanel, peak, quantize, rows::Shape, spread, tile, widen};
 
             $(#[target_feature(enable = $features)])?
             unsafe fn whole(inputs: usize, rows: &[u32], weights: &WeightPanel, out: &mut [f32]) {
@@ -152,6 +170,14 @@ macro_rules! kernel {
                 // SAFETY: as above.
                 unsafe { peak::<$dot, $mr, $nv>(repeats, inputs, rows, weights) }
             }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn floats(unit: f32, halves: &[u8], to: &mut [f32]) {
+                widen(unit, halves, to)
+            }
+            $(#[target_feature(enable = $features)])?
+            unsafe fn bytes(add: u8, bytes: &[u8], to: &mut [u8]) {
+                spread(add, bytes, to)
+            }
             Kernel {
                 mr: $mr,
                 nr: $nv * <$dot>::LANES,
@@ -161,6 +187,8 @@ macro_rules! kernel {
                 input_offset: <$dot>::INPUT_OFFSET,
                 tiles: [[whole, half], [whole_least, half_least]],
                 quantize: codes,
+                widen: floats,
+                spread: bytes,
                 peak: top,
             }
         };
@@ -180,4 +208,4 @@ pub(super) use portable::PORTABLE;
 #[cfg(target_arch = "wasm32")]
 pub(super) use wasm::SIMD128;
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-pub(super) use wasm::{RELAXED, RELAXED_WIDE};
+pub(super) use relaxed::{RELAXED, RELAXED_WIDE};

@@ -197,13 +197,13 @@ impl Panels {
             let [codes, scales, least, sums] = l.parts();
             let bytes = self.panel(first + i);
             let at = i * l.scales()..(i + 1) * l.scales();
-            floats(self.unit, &bytes[scales], &mut into.scales[at.clone()]);
+            self.kernel.widen(self.unit, &bytes[scales], &mut into.scales[at.clone()]);
             if l.nibbles {
                 let to = &mut into.codes[i * l.codes()..(i + 1) * l.codes()];
-                two_codes_a_byte(&bytes[codes], self.offset, to);
+                self.kernel.spread(self.offset, &bytes[codes], to);
             }
             if l.least {
-                floats(self.unit, &bytes[least], &mut into.least[at.clone()]);
+                self.kernel.widen(self.unit, &bytes[least], &mut into.least[at.clone()]);
             }
             if l.sums {
                 for (to, sum) in into.starts[at].iter_mut().zip(bytes[sums].as_chunks::<2>().0) {
@@ -306,24 +306,6 @@ impl Packing<'_> {
                     put(&sums, quants.iter().map(|&q| i16::from(q)).sum::<i16>().to_le_bytes());
                 }
             }
-        }
-    }
-}
-
-/// Halves, times `unit * 2^-112`. Numbers below the least normal half are exact too.
-fn floats(unit: f32, halves: &[u8], to: &mut [f32]) {
-    for (to, half) in to.iter_mut().zip(halves.as_chunks::<2>().0) {
-        let bits = u32::from(u16::from_le_bytes(*half));
-        *to = f32::from_bits((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * unit;
-    }
-}
-
-/// 32 bytes hold 32 codes in their low halves and the next 32 in their high ones.
-fn two_codes_a_byte(bytes: &[u8], add: u8, to: &mut [u8]) {
-    for (bytes, to) in bytes.as_chunks::<32>().0.iter().zip(to.as_chunks_mut::<64>().0) {
-        for (i, b) in bytes.iter().enumerate() {
-            to[i] = (b & 15).wrapping_add(add);
-            to[i + 32] = (b >> 4).wrapping_add(add);
         }
     }
 }

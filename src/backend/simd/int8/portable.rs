@@ -7,6 +7,7 @@ struct Portable;
 
 impl Dot for Portable {
     const LANES: usize = 4;
+    const FLOATS_IN_MEMORY: bool = true;
     const DEPTH: usize = 2;
     const WEIGHT_OFFSET: u8 = 0;
     const INPUT_MOST: f32 = 32767.0;

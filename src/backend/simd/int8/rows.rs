@@ -134,5 +134,5 @@ fn block(x: &[f32; BLOCK], input_most: f32) -> (f32, [i32; BLOCK], [i32; 2]) {
             *sum += code;
         }
     }
-    (most / input_most, codes, sums)
+    (most * (1.0 / input_most), codes, sums)
 }

@@ -1,5 +1,7 @@
 //! The register tile.
 
+use std::hint::black_box;
+
 use super::{BLOCK, Dot};
 
 /// `NR` columns of W, ready to multiply.
@@ -38,6 +40,11 @@ pub(super) unsafe fn tile<D: Dot, const MR: usize, const NV: usize, const GROUP:
         let (mut x, mut scale_x, mut side) = (codes.as_ptr(), row_scales.as_ptr().cast::<f32>(), row_sides.as_ptr());
         let (mut codes, mut scale_w, mut least) = (w.codes.as_ptr(), w.scales.as_ptr(), w.least.as_ptr());
         let mut starts = w.starts.as_ptr();
+        // Where registers are few, the f32 sums stay in memory while a group's sums need them. There the compiler must see neither the
+        // number of steps nor what `to` is, or it unrolls the steps and takes the registers back.
+        let hide = D::FLOATS_IN_MEMORY;
+        let steps = if hide { black_box(GROUP / D::DEPTH) } else { GROUP / D::DEPTH };
+        out.fill(0.0);
         let mut floats = [[D::splat(0.0); NV]; MR];
         for group in 0..groups {
             let mut sums = [[D::zero(); NV]; MR];
@@ -48,7 +55,7 @@ pub(super) unsafe fn tile<D: Dot, const MR: usize, const NV: usize, const GROUP:
                     }
                 }
             }
-            for _ in 0..GROUP / D::DEPTH {
+            for _ in 0..steps {
                 let mut weights = [D::weights(codes); NV];
                 for v in 1..NV {
                     weights[v] = D::weights(codes.add(v * D::LANES * D::DEPTH));
@@ -62,16 +69,22 @@ pub(super) unsafe fn tile<D: Dot, const MR: usize, const NV: usize, const GROUP:
                 x = x.add(MR);
                 codes = codes.add(nr * D::DEPTH);
             }
+            let to = if hide { black_box(out.as_mut_ptr()) } else { out.as_mut_ptr() };
             for v in 0..NV {
                 let scale = D::load(scale_w.add(v * D::LANES));
                 for i in 0..MR {
+                    let at = to.add(i * nr + v * D::LANES);
+                    let mut float = if hide { D::load(at) } else { floats[i][v] };
+                    if LEAST {
+                        let least = D::load(least.add(v * D::LANES));
+                        float = D::mul_add(least, D::splat(*side.add(i).cast()), float);
+                    }
                     let product = D::mul(D::floats(sums[i][v]), scale);
-                    floats[i][v] = D::mul_add(product, D::splat(*scale_x.add(i)), floats[i][v]);
-                }
-                if LEAST {
-                    let least = D::load(least.add(v * D::LANES));
-                    for i in 0..MR {
-                        floats[i][v] = D::mul_add(least, D::splat(*side.add(i).cast()), floats[i][v]);
+                    float = D::mul_add(product, D::splat(*scale_x.add(i)), float);
+                    if hide {
+                        D::store(float, at);
+                    } else {
+                        floats[i][v] = float;
                     }
                 }
             }
@@ -83,10 +96,34 @@ pub(super) unsafe fn tile<D: Dot, const MR: usize, const NV: usize, const GROUP:
                 scale_x = scale_x.add(MR);
             }
         }
+        if hide {
+            return;
+        }
         for i in 0..MR {
             for v in 0..NV {
                 D::store(floats[i][v], out.as_mut_ptr().add(i * nr + v * D::LANES));
             }
+        }
+    }
+}
+
+/// Halves, times `unit * 2^-112`. Numbers below the least normal half are exact too.
+#[inline(always)]
+pub(super) fn widen(unit: f32, halves: &[u8], to: &mut [f32]) {
+    for (to, half) in to.iter_mut().zip(halves.as_chunks::<2>().0) {
+        let bits = u32::from(u16::from_le_bytes(*half));
+        *to = f32::from_bits((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * unit;
+    }
+}
+
+/// 32 bytes hold 32 codes in their low halves and the next 32 in their high ones; `add` is added to each.
+#[inline(always)]
+pub(super) fn spread(add: u8, bytes: &[u8], to: &mut [u8]) {
+    for (bytes, to) in bytes.as_chunks::<32>().0.iter().zip(to.as_chunks_mut::<64>().0) {
+        let (low, high) = to.split_at_mut(32);
+        for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
+            *low = (byte & 15).wrapping_add(add);
+            *high = (byte >> 4).wrapping_add(add);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::{Dot, kernel};
 macro_rules! lanes {
     () => {
         const LANES: usize = 4;
+        const FLOATS_IN_MEMORY: bool = true;
         type Sums = v128;
         type Floats = v128;
         type Weights = v128;
@@ -46,10 +47,16 @@ macro_rules! lanes {
         }
         #[inline(always)]
         unsafe fn mul_add(a: v128, b: v128, c: v128) -> v128 {
+            #[cfg(target_feature = "relaxed-simd")]
+            return f32x4_relaxed_madd(a, b, c);
+            #[cfg(not(target_feature = "relaxed-simd"))]
             f32x4_add(f32x4_mul(a, b), c)
         }
     };
 }
+
+#[cfg(target_feature = "relaxed-simd")]
+pub(super) use lanes;
 
 /// Two products of 16 bits: weights widened as they are loaded.
 struct Simd128;
@@ -77,65 +84,3 @@ impl Dot for Simd128 {
 }
 
 kernel!(SIMD128, super::wasm::Simd128, 4 x 2);
-
-#[cfg(target_feature = "relaxed-simd")]
-mod relaxed {
-    use super::*;
-
-    /// Four products of bytes. Only the second operand's 7 low bits may be used: these are the weights.
-    pub(super) struct Relaxed;
-
-    impl Dot for Relaxed {
-        lanes!();
-        const DEPTH: usize = 4;
-        const WEIGHT_OFFSET: u8 = 64;
-        const INPUT_MOST: f32 = 127.0;
-        const INPUT_OFFSET: i32 = 0;
-
-        #[inline(always)]
-        unsafe fn start(row: *const i32, _: *const i32) -> v128 {
-            // SAFETY: see `inputs`.
-            unsafe { v128_load32_splat(row.cast()) }
-        }
-        #[inline(always)]
-        unsafe fn weights(from: *const u8) -> v128 {
-            // SAFETY: see `inputs`.
-            unsafe { v128_load(from.cast()) }
-        }
-        #[inline(always)]
-        unsafe fn dot(sums: v128, weights: v128, inputs: v128) -> v128 {
-            i32x4_relaxed_dot_i8x16_i7x16_add(inputs, weights, sums)
-        }
-    }
-
-    /// The same with inputs of 7 bits and weights of 8.
-    pub(super) struct RelaxedWide;
-
-    impl Dot for RelaxedWide {
-        lanes!();
-        const DEPTH: usize = 4;
-        const WEIGHT_OFFSET: u8 = 0;
-        const INPUT_MOST: f32 = 63.0;
-        const INPUT_OFFSET: i32 = 64;
-
-        #[inline(always)]
-        unsafe fn start(_: *const i32, columns: *const i32) -> v128 {
-            // SAFETY: see `inputs`.
-            unsafe { v128_load(columns.cast()) }
-        }
-        #[inline(always)]
-        unsafe fn weights(from: *const u8) -> v128 {
-            // SAFETY: see `inputs`.
-            unsafe { v128_load(from.cast()) }
-        }
-        #[inline(always)]
-        unsafe fn dot(sums: v128, weights: v128, inputs: v128) -> v128 {
-            i32x4_relaxed_dot_i8x16_i7x16_add(weights, inputs, sums)
-        }
-    }
-
-    kernel!(RELAXED, super::wasm::relaxed::Relaxed, 4 x 2);
-    kernel!(RELAXED_WIDE, super::wasm::relaxed::RelaxedWide, 4 x 2);
-}
-#[cfg(target_feature = "relaxed-simd")]
-pub(in super::super) use relaxed::{RELAXED, RELAXED_WIDE};
