@@ -57,7 +57,7 @@ trait Dot {
     /// The largest magnitude of an input's code.
     const INPUT_MOST: f32;
     /// What is added to an input's code.
-    const INPUT_OFFSET: i32;
+    const INPUT_OFFSET: i16;
     /// Too few registers for a tile's f32 sums beside those of its codes.
     const FLOATS_IN_MEMORY: bool;
     /// `LANES` numbers of 32 bits.
@@ -93,7 +93,7 @@ pub(super) struct Kernel {
     depth: usize,
     weight_offset: u8,
     pub(super) input_most: f32,
-    input_offset: i32,
+    input_offset: i16,
     /// For weights in groups of 32 or 16, without and with least values: `[least][group is 16]`.
     tiles: [[unsafe fn(usize, &[u32], &WeightPanel, &mut [f32]); 2]; 2],
     quantize: unsafe fn(rows::Shape, &[f32], &mut [u32]),

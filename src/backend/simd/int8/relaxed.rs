@@ -12,7 +12,7 @@ impl Dot for Relaxed {
     const DEPTH: usize = 4;
     const WEIGHT_OFFSET: u8 = 64;
     const INPUT_MOST: f32 = 127.0;
-    const INPUT_OFFSET: i32 = 0;
+    const INPUT_OFFSET: i16 = 0;
 
     #[inline(always)]
     unsafe fn start(row: *const i32, _: *const i32) -> v128 {
@@ -38,7 +38,7 @@ impl Dot for RelaxedWide {
     const DEPTH: usize = 4;
     const WEIGHT_OFFSET: u8 = 0;
     const INPUT_MOST: f32 = 63.0;
-    const INPUT_OFFSET: i32 = 64;
+    const INPUT_OFFSET: i16 = 64;
 
     #[inline(always)]
     unsafe fn start(_: *const i32, columns: *const i32) -> v128 {
