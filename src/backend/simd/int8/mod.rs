@@ -15,9 +15,14 @@
 //! |---|---|---|---|
 //! | VNNI | 0 to 255: offset 128 | -127 to 127 | sums start at -128 times the row's sum of codes |
 //! | relaxed, weights of 7 bits or fewer | 0 to 127: offset 64 | -127 to 127 | likewise, -64 times |
-//! | relaxed, weights of 8 bits | -128 to 127 | 1 to 127: offset 64 | sums start at -64 times the column's sum of codes |
+//! | relaxed, weights of 8 bits, unsigned inputs | signed | 1 to 255: offset 128 | sums start at -128 times the column's sum of codes |
+//! | relaxed, weights of 8 bits, signed inputs | signed | -127 to 127 | |
 //! | dotprod | signed | -127 to 127 | |
 //! | 16 bits | signed | -32767 to 32767 | |
+//!
+//! The relaxed dot promises only 7 bits of its second operand. What an engine does with the eighth never changes, so it is asked once: processors with
+//! AVX-VNNI take all 8 as unsigned, NEON takes them as signed. On others weights of 8 bits are multiplied in 16 bits. (Inputs of 7 bits cost quality:
+//! see docs/cpu.md.)
 //!
 //! **Tile.** As in the product of f32 (see [`super`]): `MR` rows by `NR` columns of sums in registers. A step loads `NR` columns' next
 //! four (or two) codes from a panel `[K / 4][NR][4]` and repeats one row's from a panel `[K / 4][MR][4]`.
@@ -208,4 +213,4 @@ pub(super) use portable::PORTABLE;
 #[cfg(target_arch = "wasm32")]
 pub(super) use wasm::SIMD128;
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-pub(super) use relaxed::{RELAXED, RELAXED_WIDE};
+pub(super) use relaxed::{RELAXED, RELAXED_SIGNED, RELAXED_UNSIGNED, Second, second_operand};
