@@ -88,7 +88,8 @@ fn quantised_matmul_keeps_its_bound() {
             }
             let matrix = Matrix::new(dtype, p.outputs, p.inputs, random_blocks(dtype, p.outputs * p.inputs)).unwrap();
             let w: Vec<f32> = (0..p.outputs).flat_map(|row| matrix.row(row)).collect();
-            let x: Vec<f32> = noise(1, p.rows * p.inputs).iter().enumerate().map(|(i, v)| v * (1 + i % 97) as f32).collect();
+            let x: Vec<f32> =
+                noise(1, p.rows * p.inputs).iter().enumerate().map(|(i, v)| v * (1 + i % 97) as f32).collect();
             let packed = Weight::new(isa, threads, matrix).unwrap();
             let most = packed.input_most().expect("these types have blocks");
             let mut got = noise(3, p.rows * p.outputs);
@@ -97,9 +98,14 @@ fn quantised_matmul_keeps_its_bound() {
             product(isa, threads, &x, &packed, &mut got, p.add);
             for (i, (got, want)) in got.iter().zip(&want).enumerate() {
                 let (x, w) = (&x[i / p.outputs * p.inputs..][..p.inputs], &w[i % p.outputs * p.inputs..][..p.inputs]);
-                let bound: f32 = x.as_chunks::<32>().0.iter().zip(w.as_chunks::<32>().0).map(|(x, w)| bound(most, x, w)).sum();
+                let bound: f32 =
+                    x.as_chunks::<32>().0.iter().zip(w.as_chunks::<32>().0).map(|(x, w)| bound(most, x, w)).sum();
                 let error = (got - want).abs();
-                assert!(error <= bound, "{dtype:?} on {}, {p:?}: element {i} is {got}, want {want} within {bound}", isa.name());
+                assert!(
+                    error <= bound,
+                    "{dtype:?} on {}, {p:?}: element {i} is {got}, want {want} within {bound}",
+                    isa.name()
+                );
             }
         }
     });

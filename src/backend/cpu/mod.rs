@@ -31,7 +31,7 @@ const ATTENTION: u64 = 4;
 const WASM: bool = cfg!(target_arch = "wasm32");
 
 /// Rows of attention in one piece of work at least: every piece packs all its keys anew.
-const FEWEST_ROWS: u64 = 16;
+const FEWEST_ROWS: usize = 16;
 
 fn batch_rows(config: &Config) -> usize {
     (BATCH_WORK / config.layer_parameters()).clamp(BATCH.start, BATCH.end) as usize
@@ -340,7 +340,12 @@ impl<'a> Run<'a> {
 
     async fn attend(&mut self, layer: usize, rows: &Rows, pace: &dyn Pace) -> Result<()> {
         let (width, c) = (self.config.kv_width(), self.config);
-        let most = |first| (PIECE / self.work_a_row(first + CHUNK)).max(FEWEST_ROWS) as usize;
+        // The rows r whose work, r (first + r) times that of a key, makes a piece.
+        let keys = (PIECE / self.work_a_row(1)) as f64;
+        let most = |first: usize| {
+            let half = first as f64 / 2.0;
+            (((half * half + keys).sqrt() - half) as usize).max(FEWEST_ROWS)
+        };
         let pieces = self.batch.pieces(rows, most);
         let none: [Vec<f32>; 2] = Default::default();
         let prefix_rows = self.batch.prefix_rows();

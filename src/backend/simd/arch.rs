@@ -5,9 +5,10 @@ use super::{HeadTask, Target, body, int8};
 /// Cosines and sines, `D / 2` of each.
 type Angles<'a> = [&'a [f32]; 2];
 
-/// Compiles every body for one instruction set and register tile.
+/// Compiles every body for one instruction set and register tile, and attention for a tile of another height: more rows than it has do not stay
+/// in the registers.
 macro_rules! compile {
-    ($module:ident, $mr:literal x $nr:literal, fma: $fma:literal, int8: $narrow:expr, $wide:expr $(, $features:literal)?) => {
+    ($module:ident, $mr:literal x $nr:literal, attend: $ar:literal, fma: $fma:literal, int8: $narrow:expr, $wide:expr $(, $features:literal)?) => {
         mod $module {
             use super::{Angles, HeadTask, Target, body, int8};
 
@@ -18,7 +19,7 @@ macro_rules! compile {
 
             $(#[target_feature(enable = $features)])?
             fn attend(task: &HeadTask, scratch: &mut [f32]) {
-                body::attend::<$mr, $nr, $fma>(task, scratch)
+                body::attend::<$ar, $nr, $fma>(task, scratch)
             }
 
             $(#[target_feature(enable = $features)])?
@@ -50,6 +51,7 @@ macro_rules! compile {
                 name: stringify!($module),
                 mr: $mr,
                 nr: $nr,
+                attend_rows: $ar,
                 matmul,
                 attend,
                 pack_x,
@@ -68,6 +70,7 @@ struct Table {
     name: &'static str,
     mr: usize,
     nr: usize,
+    attend_rows: usize,
     matmul: unsafe fn(usize, &[f32], &[f32], &Target),
     attend: unsafe fn(&HeadTask, &mut [f32]),
     pack_x: unsafe fn(usize, usize, usize, &[f32], &mut [f32]),
@@ -79,23 +82,23 @@ struct Table {
 }
 
 #[cfg(target_arch = "x86_64")]
-compile!(avx512vnni, 12 x 32, fma: true, int8: int8::AVX512_VNNI, int8::AVX512_VNNI, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+compile!(avx512vnni, 12 x 32, attend: 6, fma: true, int8: int8::AVX512_VNNI, int8::AVX512_VNNI, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
 #[cfg(target_arch = "x86_64")]
-compile!(avx512, 12 x 32, fma: true, int8: int8::AVX512, int8::AVX512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+compile!(avx512, 12 x 32, attend: 6, fma: true, int8: int8::AVX512, int8::AVX512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
 #[cfg(target_arch = "x86_64")]
-compile!(avxvnni, 6 x 16, fma: true, int8: int8::AVX_VNNI, int8::AVX_VNNI, "avx2,fma");
+compile!(avxvnni, 6 x 16, attend: 6, fma: true, int8: int8::AVX_VNNI, int8::AVX_VNNI, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-compile!(avx2, 6 x 16, fma: true, int8: int8::AVX2, int8::AVX2, "avx2,fma");
+compile!(avx2, 6 x 16, attend: 6, fma: true, int8: int8::AVX2, int8::AVX2, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-compile!(sse2, 4 x 8, fma: false, int8: int8::SSE2, int8::SSE2);
+compile!(sse2, 4 x 8, attend: 4, fma: false, int8: int8::SSE2, int8::SSE2);
 #[cfg(target_arch = "aarch64")]
-compile!(dotprod, 8 x 8, fma: true, int8: int8::DOTPROD, int8::DOTPROD);
+compile!(dotprod, 8 x 8, attend: 8, fma: true, int8: int8::DOTPROD, int8::DOTPROD);
 #[cfg(target_arch = "aarch64")]
-compile!(neon, 8 x 8, fma: true, int8: int8::NEON, int8::NEON);
+compile!(neon, 8 x 8, attend: 8, fma: true, int8: int8::NEON, int8::NEON);
 #[cfg(target_arch = "wasm32")]
-compile!(simd128, 4 x 8, fma: false, int8: int8::SIMD128, int8::SIMD128);
+compile!(simd128, 4 x 8, attend: 4, fma: false, int8: int8::SIMD128, int8::SIMD128);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32")))]
-compile!(portable, 4 x 8, fma: false, int8: int8::PORTABLE, int8::PORTABLE);
+compile!(portable, 4 x 8, attend: 4, fma: false, int8: int8::PORTABLE, int8::PORTABLE);
 
 /// simd128 with other products of bytes.
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
@@ -204,9 +207,14 @@ impl Isa {
         unsafe { (self.0.attend)(task, scratch) }
     }
 
+    /// Rows that must follow the keys and values of [`Self::attend`].
+    pub(super) fn attend_rows(self) -> usize {
+        self.0.attend_rows
+    }
+
     /// Elements of scratch that [`Self::attend`] needs.
     pub(super) fn attend_scratch(self, head_dim: usize, keys: usize) -> usize {
-        body::attend_scratch(self.0.mr, self.0.nr, head_dim, keys)
+        body::attend_scratch(self.0.attend_rows, self.0.nr, head_dim, keys)
     }
 
     /// Packs up to `mr` rows into `[width][mr]`.

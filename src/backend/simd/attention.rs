@@ -1,5 +1,4 @@
-//! The driver of attention: for one sequence, the keys and values of every key/value head are packed once and then serve all
-//! query heads of its group.
+//! The driver of attention: for one sequence, the rows of every key/value head are laid together and then serve all query heads of its group.
 
 use std::ops::Range;
 
@@ -17,7 +16,7 @@ pub struct Sequence<'a> {
     pub values: [&'a [f32]; 2],
 }
 
-/// Queries of one task at least: every task packs its keys and values again.
+/// Queries of one task: many, since every task lays its keys and values together.
 const TASK_ROWS: usize = 192;
 
 /// Attention of `sequences` over their keys: `queries` `[rows, heads * D]` become the results.
@@ -39,25 +38,23 @@ pub fn attend(
         .iter()
         .enumerate()
         .flat_map(|(i, s)| {
-            // A long sequence is cut in few pieces, since every piece packs its keys again.
-            let piece = TASK_ROWS.max(s.rows.len() / 16).max(1);
-            s.rows.clone().step_by(piece).map(move |start| (i, start..s.rows.end.min(start + piece)))
+            s.rows.clone().step_by(TASK_ROWS).map(move |start| (i, start..s.rows.end.min(start + TASK_ROWS)))
         })
         .collect();
-    let nr = isa.nr();
     threads.each(0..tasks.len() * kv_heads, <[Vec<f32>; 3]>::default, |[keys, values, scratch], task| {
         let (sequence, rows) = &tasks[task / kv_heads];
         let (sequence, kv) = (&sequences[*sequence], task % kv_heads);
         let first = sequence.first + (rows.start - sequence.rows.start);
         let total = first + rows.len();
-        pack_keys(isa, sequence.keys, width, kv * d..(kv + 1) * d, total, keys);
-        pack_values(nr, sequence.values, width, kv * d..(kv + 1) * d, total, values);
+        for (pieces, to) in [(sequence.keys, &mut *keys), (sequence.values, &mut *values)] {
+            gather(pieces, width, kv * d..(kv + 1) * d, total, to);
+            to.resize((total + isa.attend_rows()) * d, 0.0);
+        }
         scratch.resize(isa.attend_scratch(d, total), 0.0);
         for head in kv * group..(kv + 1) * group {
             let task = HeadTask {
                 keys,
                 values,
-                total,
                 first,
                 rows: rows.len(),
                 head_dim: d,
@@ -71,52 +68,9 @@ pub fn attend(
     });
 }
 
-/// Rows `from..to` of two pieces laid end to end, as far as they lie in one piece.
-fn rows_of(pieces: [&[f32]; 2], width: usize, from: usize, to: usize) -> &[f32] {
-    let split = pieces[0].len() / width;
-    if from < split {
-        &pieces[0][from * width..split.min(to) * width]
-    } else {
-        &pieces[1][(from - split) * width..(to - split) * width]
-    }
-}
-
-/// Panels `[D][NR]` of the first `total` keys.
-fn pack_keys(isa: Isa, pieces: [&[f32]; 2], width: usize, columns: Range<usize>, total: usize, to: &mut Vec<f32>) {
-    let (nr, d) = (isa.nr(), columns.len());
-    to.resize(total.next_multiple_of(nr) * d, 0.0);
-    for (panel, to) in to.chunks_exact_mut(nr * d).enumerate() {
-        let (start, end) = (panel * nr, total.min((panel + 1) * nr));
-        let rows = rows_of(pieces, width, start, end);
-        let count = rows.len() / width;
-        if count == end - start {
-            isa.pack_w(count, d, width, &rows[columns.start..], to);
-            continue;
-        }
-        // The panel lies over the seam between prefix and sequence.
-        to.fill(0.0);
-        for key in start..end {
-            let row = &rows_of(pieces, width, key, key + 1)[columns.clone()];
-            for (i, &v) in row.iter().enumerate() {
-                to[i * nr + key - start] = v;
-            }
-        }
-    }
-}
-
-/// Panels of `NR` columns, each `[total][NR]`, of the first `total` values.
-fn pack_values(nr: usize, pieces: [&[f32]; 2], width: usize, columns: Range<usize>, total: usize, to: &mut Vec<f32>) {
-    let d = columns.len();
+/// Some columns of the first `total` rows of two pieces, one after the other.
+fn gather(pieces: [&[f32]; 2], width: usize, columns: Range<usize>, total: usize, to: &mut Vec<f32>) {
     to.clear();
-    to.resize(d.next_multiple_of(nr) * total, 0.0);
-    for (panel, to) in to.chunks_exact_mut(nr * total).enumerate() {
-        let from = columns.start + panel * nr;
-        let count = nr.min(columns.end - from);
-        let (prefix, own) = to.split_at_mut((pieces[0].len() / width).min(total) * nr);
-        for (piece, to) in pieces.into_iter().zip([prefix, own]) {
-            for (row, to) in piece.chunks_exact(width).zip(to.chunks_exact_mut(nr)) {
-                to[..count].copy_from_slice(&row[from..from + count]);
-            }
-        }
-    }
+    let rows = pieces.into_iter().flat_map(|piece| piece.chunks_exact(width));
+    rows.take(total).for_each(|row| to.extend_from_slice(&row[columns.clone()]));
 }

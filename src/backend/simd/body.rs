@@ -76,55 +76,81 @@ pub(super) fn matmul<const MR: usize, const NR: usize, const FMA: bool>(
     }
 }
 
-/// The queries of one head over its keys: scores, softmax, weighted values, `MR` queries at a time. `scratch` holds
-/// [`attend_scratch`] elements.
+/// `MR x NR` sums over `depth` steps: `a[step * along + i * across]` times `b[step][j]`.
+#[inline(always)]
+fn strided_tile<const MR: usize, const NR: usize, const FMA: bool>(
+    depth: usize,
+    a: &[f32],
+    [along, across]: [usize; 2],
+    b: &[[f32; NR]],
+) -> [[f32; NR]; MR] {
+    assert!(depth > 0 && b.len() >= depth && a.len() > (depth - 1) * along + (MR - 1) * across, "a whole tile");
+    let mut sums = [[0.0; NR]; MR];
+    for (step, b) in b[..depth].iter().enumerate() {
+        for i in 0..MR {
+            // SAFETY: at most the index compared above.
+            let a = unsafe { *a.get_unchecked(step * along + i * across) };
+            for j in 0..NR {
+                sums[i][j] = fma::<FMA>(a, b[j], sums[i][j]);
+            }
+        }
+    }
+    sums
+}
+
+/// The queries of one head over its keys, `NR` queries at a time: scores, softmax, weighted values. Queries lie across the lanes, so the softmax goes lane by lane, and
+/// keys and values are taken row by row, as they are. `scratch` holds [`attend_scratch`] elements.
 #[inline(always)]
 pub(super) fn attend<const MR: usize, const NR: usize, const FMA: bool>(task: &HeadTask, scratch: &mut [f32]) {
     let d = task.head_dim;
-    let keys = task.keys.as_chunks::<NR>().0;
-    let values = task.values.as_chunks::<NR>().0;
-    let padded = task.total.next_multiple_of(NR);
-    let (packed, rest) = scratch.split_at_mut(d * MR);
-    let (scores, weights) = rest.split_at_mut(padded * MR);
+    let (queries, scores) = scratch.as_chunks_mut::<NR>().0.split_at_mut(d.next_multiple_of(MR));
     let scale = 1.0 / (d as f32).sqrt();
-    for start in (0..task.rows).step_by(MR) {
-        let rows = MR.min(task.rows - start);
-        // Keys that the last of these queries sees.
-        let seen = task.first + start + rows;
-        {
-            let packed = packed.as_chunks_mut::<MR>().0;
-            packed.fill([0.0; MR]);
-            for r in 0..rows {
-                // SAFETY: every task has rows and columns of its own; this is the only borrow of them here.
-                let query = unsafe { task.queries.row(task.row + start + r, task.column, d) };
-                for (p, &q) in packed.iter_mut().zip(&*query) {
-                    p[r] = q * scale;
-                }
-            }
-        }
-        let queries = packed.as_chunks::<MR>().0;
-        for (panel, key) in (0..seen).step_by(NR).enumerate() {
-            let sums = tile::<MR, NR, FMA>(queries, &keys[panel * d..][..d]);
-            for (r, sums) in sums.iter().enumerate() {
-                scores[r * padded + key..][..NR].copy_from_slice(sums);
-            }
-        }
-        let depth = seen.next_multiple_of(LANES).min(padded);
-        let mut inverse = [0.0; MR];
+    for start in (0..task.rows).step_by(NR) {
+        let rows = NR.min(task.rows - start);
+        // SAFETY: every task has rows and columns of its own; this is the only borrow of them here.
+        let row = |r: usize| unsafe { task.queries.row(task.row + start + r, task.column, d) };
+        queries.fill([0.0; NR]);
         for r in 0..rows {
-            inverse[r] = softmax::<FMA>(&mut scores[r * padded..][..depth], task.first + start + r + 1);
+            let query = row(r);
+            for i in 0..d {
+                queries[i][r] = query[i] * scale;
+            }
         }
-        pack::<MR>(rows, seen, padded, scores, weights);
-        let weights = weights.as_chunks::<MR>().0;
-        for (panel, column) in (0..d).step_by(NR).enumerate() {
-            let columns = NR.min(d - column);
-            let sums = tile::<MR, NR, FMA>(&weights[..seen], &values[panel * task.total..][..seen]);
-            for r in 0..rows {
-                // SAFETY: as above.
-                let out = unsafe { task.queries.row(task.row + start + r, task.column + column, columns) };
-                for (o, s) in out.iter_mut().zip(&sums[r]) {
-                    *o = s * inverse[r];
+        // Keys that the last of these queries sees; the tile's last ones may be zeros.
+        let seen = task.first + start + rows;
+        let mut max = [f32::NEG_INFINITY; NR];
+        for key in (0..seen).step_by(MR) {
+            let sums = strided_tile::<MR, NR, FMA>(d, &task.keys[key * d..(key + MR) * d], [1, d], queries);
+            for i in 0..MR.min(seen - key) {
+                let hidden = (key + i).saturating_sub(task.first + start);
+                let to = &mut scores[key + i];
+                for j in 0..NR {
+                    // Query j sees no key after its own.
+                    to[j] = if j < hidden { f32::NEG_INFINITY } else { sums[i][j] };
+                    max[j] = if to[j] > max[j] { to[j] } else { max[j] };
                 }
+            }
+        }
+        let mut sums = [0.0; NR];
+        for score in &mut scores[..seen] {
+            for j in 0..NR {
+                score[j] = if score[j] == f32::NEG_INFINITY { 0.0 } else { exp::<FMA>(score[j] - max[j]) };
+                sums[j] += score[j];
+            }
+        }
+        for column in (0..d).step_by(MR) {
+            let from = &task.values[column..];
+            let products = strided_tile::<MR, NR, FMA>(seen, from, [d, 1], scores);
+            for i in 0..MR.min(d - column) {
+                for j in 0..NR {
+                    queries[column + i][j] = products[i][j] / sums[j];
+                }
+            }
+        }
+        for r in 0..rows {
+            let out = row(r);
+            for i in 0..d {
+                out[i] = queries[i][r];
             }
         }
     }
@@ -132,25 +158,7 @@ pub(super) fn attend<const MR: usize, const NR: usize, const FMA: bool>(task: &H
 
 /// Elements of scratch that [`attend`] needs.
 pub(super) const fn attend_scratch(mr: usize, nr: usize, head_dim: usize, keys: usize) -> usize {
-    mr * (head_dim + 2 * keys.next_multiple_of(nr))
-}
-
-/// Turns the first `seen` scores into `exp(score - max)`, the rest into 0; returns one over their sum.
-#[inline(always)]
-fn softmax<const FMA: bool>(scores: &mut [f32], seen: usize) -> f32 {
-    let mut max = [f32::NEG_INFINITY; LANES];
-    let (whole, tail) = scores[..seen].as_chunks::<LANES>();
-    for chunk in whole {
-        for (m, &s) in max.iter_mut().zip(chunk) {
-            *m = if s > *m { s } else { *m };
-        }
-    }
-    let max = max.iter().chain(tail).fold(f32::NEG_INFINITY, |m, &s| if s > m { s } else { m });
-    for s in &mut scores[..seen] {
-        *s = exp::<FMA>(*s - max);
-    }
-    scores[seen..].fill(0.0);
-    1.0 / sum_of(scores, |s| s)
+    nr * (head_dim.next_multiple_of(mr) + keys)
 }
 
 /// The sum of `f` over a row, in lanes at fixed places.

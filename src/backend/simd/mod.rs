@@ -21,8 +21,8 @@ mod product;
 mod threads;
 
 pub use arch::Isa;
-pub use ceiling::{Ceiling, ceiling};
 pub use attention::{Sequence, attend};
+pub use ceiling::{Ceiling, ceiling};
 pub use product::{Factors, Packed, Weight, gate_up, matmul};
 pub use threads::Threads;
 
@@ -78,12 +78,10 @@ struct Target<'a> {
 
 /// One task of attention: some queries of one head.
 struct HeadTask<'a> {
-    /// Packed keys of the head's key/value head: panels `[D][NR]`.
+    /// `[total, D]` keys of the head's key/value head, and a register tile's height of further rows.
     keys: &'a [f32],
-    /// Packed values: panels of `NR` columns, each `[total][NR]`.
+    /// `[total, D]` values, likewise.
     values: &'a [f32],
-    /// Keys packed.
-    total: usize,
     /// Position of the first query.
     first: usize,
     /// Number of queries.

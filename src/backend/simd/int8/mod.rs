@@ -29,15 +29,15 @@
 //!
 //! **Least values.** Formats whose groups have a least value (`w = scale * q + least`) add `least[c][g] * scale_x[r][g] * sum of code_x`.
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod panels;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "wasm32")))]
 mod portable;
-mod rows;
-mod tile;
-#[cfg(target_arch = "aarch64")]
-mod arm;
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 mod relaxed;
+mod rows;
+mod tile;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
@@ -204,13 +204,13 @@ use kernel;
 /// The kernel for weights of 7 bits or fewer, then the one for weights of 8 bits.
 pub(super) type Kernels = [&'static Kernel; 2];
 
-#[cfg(target_arch = "x86_64")]
-pub(super) use x86::{AVX2, AVX512, AVX512_VNNI, AVX_VNNI, SSE2};
 #[cfg(target_arch = "aarch64")]
 pub(super) use arm::{DOTPROD, NEON};
 #[cfg(not(any(target_arch = "x86_64", target_arch = "wasm32")))]
 pub(super) use portable::PORTABLE;
-#[cfg(target_arch = "wasm32")]
-pub(super) use wasm::SIMD128;
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 pub(super) use relaxed::{RELAXED, RELAXED_SIGNED, RELAXED_UNSIGNED, Second, second_operand};
+#[cfg(target_arch = "wasm32")]
+pub(super) use wasm::SIMD128;
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{AVX_VNNI, AVX2, AVX512, AVX512_VNNI, SSE2};

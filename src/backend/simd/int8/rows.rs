@@ -113,7 +113,8 @@ pub(super) fn quantize<D: Dot, const MR: usize>(shape: Shape, x: &[f32], to: &mu
                 }
             } else {
                 for s in 0..BLOCK / 2 {
-                    words[s] = u32::from(codes[2 * s].cast_unsigned()) | u32::from(codes[2 * s + 1].cast_unsigned()) << 16;
+                    words[s] =
+                        u32::from(codes[2 * s].cast_unsigned()) | u32::from(codes[2 * s + 1].cast_unsigned()) << 16;
                 }
             }
             let count = BLOCK / D::DEPTH;
