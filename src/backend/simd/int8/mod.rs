@@ -32,7 +32,7 @@
 #[cfg(target_arch = "aarch64")]
 mod arm;
 mod panels;
-#[cfg(not(any(target_arch = "x86_64", target_arch = "wasm32")))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32")))]
 mod portable;
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 mod relaxed;
@@ -206,7 +206,7 @@ pub(super) type Kernels = [&'static Kernel; 2];
 
 #[cfg(target_arch = "aarch64")]
 pub(super) use arm::{DOTPROD, NEON};
-#[cfg(not(any(target_arch = "x86_64", target_arch = "wasm32")))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32")))]
 pub(super) use portable::PORTABLE;
 #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
 pub(super) use relaxed::{RELAXED, RELAXED_SIGNED, RELAXED_UNSIGNED, Second, second_operand};
