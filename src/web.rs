@@ -290,11 +290,14 @@ impl Engine {
     #[wasm_bindgen(js_name = relaxedSimd)]
     pub fn relaxed_simd() {}
 
-    /// Makes the calling worker one of the engine's threads; returns when `endThreads` is called.
+    /// Makes the calling worker one of the engine's threads, which `ready` hears of; returns when `endThreads` is called.
     #[cfg(feature = "threads")]
     #[wasm_bindgen(js_name = serveThread)]
-    pub fn serve_thread() {
-        Threads::serve();
+    pub fn serve_thread(ready: &Function) {
+        Threads::serve(|| {
+            // What it throws would be its own fault.
+            let _ = ready.call0(&JsValue::NULL);
+        });
     }
 
     /// Lets all workers return from `serveThread`.

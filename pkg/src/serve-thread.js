@@ -12,9 +12,8 @@ export async function serveThread({ build, module, memory }, say) {
   } catch (error) {
     return say({ failed: error.message });
   }
-  say('ready');
   try {
-    glue.Engine.serveThread();
+    glue.Engine.serveThread(() => say('ready'));
   } catch {
     return glue.Engine.failThread(); // the engine's thread reports it
   }

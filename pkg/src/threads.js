@@ -11,7 +11,7 @@ export function obstacleTo(platform) {
   const obstacle = platform.threadObstacle();
   if (obstacle) return obstacle;
   if (typeof SharedArrayBuffer === 'undefined') return 'there is no SharedArrayBuffer here.';
-  if (typeof Atomics.waitAsync !== 'function') return 'Atomics.waitAsync is missing here: use Chrome 87, Firefox 145, Safari 16.4, Node 20 or newer.';
+  if (typeof Atomics.waitAsync !== 'function') return 'Atomics.waitAsync is missing here: use Chrome 90, Firefox 145, Safari 16.4, Node 20 or newer.';
   return null;
 }
 

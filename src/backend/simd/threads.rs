@@ -104,9 +104,11 @@ impl Threads {
         &POOL
     }
 
-    /// Makes the calling thread one of the helpers, until `end`.
-    pub(crate) fn serve() {
-        POOL.join().serve();
+    /// Makes the calling thread one of the helpers, until an `end` that comes after `joined` is called.
+    pub(crate) fn serve(joined: impl FnOnce()) {
+        let member = POOL.join();
+        joined();
+        member.serve();
     }
 
     /// Ends all helpers.

@@ -1,8 +1,8 @@
 // This project's npm package, as a page uses it: in its worker, the whole list in one call.
 import { Reranker } from '/pkg/src/index.js';
 
-export async function open({ device, file }) {
-  const reranker = await Reranker.load({ model: new URL(file, location.href), device, cache: 'none' });
+export async function open({ device, file, threads }) {
+  const reranker = await Reranker.load({ model: new URL(file, location.href), device, threads, cache: 'none' });
   let used;
   return {
     atOnce: Infinity,
@@ -11,7 +11,7 @@ export async function open({ device, file }) {
       used = on;
       return results.toSorted((a, b) => a.index - b.index).map((result) => result.relevanceScore);
     },
-    details: () => ({ device: used, threads: used === 'wasm' ? 1 : null, info: reranker.info() }),
+    details: () => ({ device: used, threads: used === 'wasm' ? reranker.info().threads : null, info: reranker.info() }),
     close: () => reranker.unload(),
   };
 }
