@@ -155,9 +155,9 @@ build_wasm() {
   "$NPM/.bin/wasm-opt" -O3 --strip-debug --strip-producers \
     --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
     --enable-nontrapping-float-to-int --enable-reference-types --enable-multivalue ${enable[@]+"${enable[@]}"} \
-    "$raw/${name}_bg.wasm" -o "$raw/optimised.wasm"
+    "$raw/${name}_bg.wasm" -o "$raw/$name.wasm"
   cp "$raw/$name.js" "$raw/$name.d.ts" "$DIST/"
-  mv "$raw/optimised.wasm" "$DIST/${name}_bg.wasm"
+  mv "$raw/$name.wasm" "$DIST/${name}_bg.wasm"
 }
 
 # `install -C` leaves a file alone that is the same.

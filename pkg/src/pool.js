@@ -80,7 +80,10 @@ function said(worker, word, ms, ask = () => {}) {
     ends = [
       hear(worker, 'message', (event) => tell(event?.data ?? event)),
       hear(worker, 'messageerror', () => fail('the memory cannot be shared with a worker')),
-      hear(worker, 'error', (event) => fail(event.message || 'the script of the thread could not be loaded or run')),
+      hear(worker, 'error', (event) => {
+        event.preventDefault?.(); // it is no error of this thread
+        fail(event.message || 'the script of the thread could not be loaded or run');
+      }),
       hear(worker, 'exit', () => fail('it ended')),
     ];
     ask();
