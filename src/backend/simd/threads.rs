@@ -66,7 +66,8 @@ impl Threads {
                 member.serve();
             };
             let helper = std::thread::Builder::new().name(format!("edge-reranker {n}")).spawn(serve).map_err(|e| {
-                Error::new(ErrorKind::OutOfMemory, format!("cannot start {most} threads: {e}")).hint("use fewer threads")
+                Error::new(ErrorKind::OutOfMemory, format!("cannot start {most} threads: {e}"))
+                    .hint("use fewer threads")
             })?;
             threads.helpers.push(helper);
             let _ = there.recv();
@@ -212,6 +213,10 @@ mod tests {
 
     use super::Threads;
 
+    fn run(threads: &Threads, len: usize, task: impl Fn(usize) + Sync + Send) {
+        threads.each(0..len, || (), |(), i| task(i));
+    }
+
     /// Every element is reached once, in loops of every length, with pauses in which the threads fall asleep.
     #[test]
     fn every_task_runs_once() {
@@ -221,7 +226,7 @@ mod tests {
             for round in 0..2000 {
                 let len = round % 37;
                 let seen: Vec<AtomicUsize> = (0..len).map(|_| AtomicUsize::new(0)).collect();
-                threads.each(0..len, || (), |(), i| {
+                run(&threads, len, |i| {
                     seen[i].fetch_add(1, SeqCst);
                 });
                 assert!(seen.iter().all(|n| n.load(SeqCst) == 1), "{count} threads, {len} tasks");
@@ -240,7 +245,7 @@ mod tests {
         let threads = Threads::new(4).unwrap();
         let all = AtomicUsize::new(0);
         let until = Instant::now() + Duration::from_secs(20);
-        threads.each(0..4, || (), |(), _| {
+        run(&threads, 4, |_| {
             all.fetch_add(1, SeqCst);
             while all.load(SeqCst) < 4 && Instant::now() < until {
                 std::thread::yield_now();
@@ -257,8 +262,8 @@ mod tests {
             for _ in 0..3 {
                 scope.spawn(|| {
                     for _ in 0..300 {
-                        threads.each(0..8, || (), |(), i| {
-                            threads.each(0..2, || (), |(), j| {
+                        run(&threads, 8, |i| {
+                            run(&threads, 2, |j| {
                                 sum.fetch_add(i * 2 + j, SeqCst);
                             });
                         });
@@ -274,7 +279,7 @@ mod tests {
         let threads = Threads::new(3).unwrap();
         for bad in 0..20 {
             let caught = catch_unwind(AssertUnwindSafe(|| {
-                threads.each(0..20, || (), |(), i| {
+                run(&threads, 20, |i| {
                     std::thread::sleep(Duration::from_micros(50));
                     assert_ne!(i, bad, "the bad one");
                 });
@@ -282,7 +287,7 @@ mod tests {
             assert!(caught.is_err());
         }
         let count = AtomicUsize::new(0);
-        threads.each(0..20, || (), |(), _| {
+        run(&threads, 20, |_| {
             count.fetch_add(1, SeqCst);
         });
         assert_eq!(count.load(SeqCst), 20);
