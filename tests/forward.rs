@@ -69,15 +69,14 @@ fn a_batch_equals_its_singles_to_the_last_bit() {
 #[test]
 fn sharing_the_prefix_changes_nothing() {
     use edge_reranker::{
-        backend::{Backend, Cpu, KeptPrefix},
+        backend::{Backend, Cpu, KeptPrefix, simd::Isa},
         plan::{Before, pack},
-        weights::{Loading, ModelFile, Resident},
+        weights::{Loading, ModelFile},
     };
 
     let file = block_on(ModelFile::open(common::files("odd-bf16"))).unwrap();
-    let network =
-        block_on(Resident::load(Loading::new(&file, file.tokenizer().unwrap().answers(), |_, _| Ok(())))).unwrap();
-    let cpu = Cpu::new(std::sync::Arc::new(network), 0).unwrap();
+    let loading = Loading::new(&file, file.tokenizer().unwrap().answers(), |_, _| Ok(()));
+    let cpu = block_on(Cpu::load(loading, 0, Isa::best())).unwrap();
     let run = |shared: &[u32], own: &[&[u32]], budget, keep| {
         let mut kept = KeptPrefix::default();
         let batches = pack(shared, own, budget, keep, Before::Nothing);
@@ -130,18 +129,16 @@ fn threads_and_instruction_sets_agree() {
     use edge_reranker::{
         backend::{Backend, Cpu, KeptPrefix, simd::Isa},
         plan::{Before, pack},
-        weights::{Loading, ModelFile, Resident},
+        weights::{Loading, ModelFile},
     };
-    use std::sync::Arc;
 
     let file = block_on(ModelFile::open(common::files("odd-bf16"))).unwrap();
     let answers = file.tokenizer().unwrap().answers();
-    let network = Arc::new(block_on(Resident::load(Loading::new(&file, answers, |_, _| Ok(())))).unwrap());
     let golden = golden();
     let ids: Vec<&[u32]> = golden.requests.iter().flat_map(|r| &r.expected).map(|p| &p.ids[..]).collect();
     let [batch] = &pack(&[], &ids, usize::MAX, 0, Before::Nothing)[..] else { panic!("one batch") };
     let run = |threads, isa| {
-        let cpu = Cpu::new(network.clone(), threads).unwrap().with_isa(isa);
+        let cpu = block_on(Cpu::load(Loading::new(&file, answers, |_, _| Ok(())), threads, isa)).unwrap();
         let logits = block_on(cpu.logits(batch, &mut KeptPrefix::default(), &Free)).unwrap();
         logits.iter().map(|l| l.difference).collect::<Vec<_>>()
     };

@@ -1,7 +1,7 @@
 //! Every fast kernel against its twin, over its case list, on every instruction set of this machine.
 
 use edge_reranker::{
-    backend::simd::{Isa, Packed, Sequence, Threads, attend, matmul, tasks},
+    backend::simd::{Isa, Packed, Sequence, Threads, Weight, attend, gate_up, matmul},
     kernels::{self, noise, worst},
     weights::{DType, Matrix},
 };
@@ -17,9 +17,49 @@ fn check(name: &str, isa: Isa, case: &dyn std::fmt::Debug, got: &[f32], want: &[
     );
 }
 
+const BLOCKS: [DType; 10] = [
+    DType::Q4_0,
+    DType::Q4_1,
+    DType::Q5_0,
+    DType::Q5_1,
+    DType::Q8_0,
+    DType::Q2K,
+    DType::Q3K,
+    DType::Q4K,
+    DType::Q5K,
+    DType::Q6K,
+];
+
+/// Random bits for `len` weights, but scales that make weights of moderate size: those of k-quants are multiplied by small integers.
+fn random_blocks(dtype: DType, len: usize) -> bytes::Bytes {
+    let halves: &[usize] = match dtype {
+        DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
+        DType::Q4_1 | DType::Q5_1 | DType::Q4K | DType::Q5K => &[0, 2],
+        DType::Q2K => &[80, 82],
+        DType::Q3K => &[108],
+        _ => &[208],
+    };
+    let size = dtype.block_bytes();
+    let mut bytes: Vec<u8> =
+        noise(7, len / dtype.block_len() * size).iter().map(|v| ((v + 1.0) * 127.9) as u8).collect();
+    for block in bytes.chunks_exact_mut(size) {
+        for &at in halves {
+            block[at + 1] = (block[at + 1] & 0x83) | if dtype.block_len() == 256 { 0x10 } else { 0x20 };
+        }
+    }
+    bytes.into()
+}
+
 fn everywhere(test: impl Fn(Isa, &Threads)) {
     let threads = Threads::new(2).unwrap();
     Isa::all().into_iter().for_each(|isa| test(isa, &threads));
+}
+
+/// `x W^T`, or that added to `y`, all tasks at once.
+fn product(isa: Isa, threads: &Threads, x: &[f32], w: &Weight, y: &mut [f32], add: bool) {
+    let mut packed = Packed::default();
+    packed.pack(isa, threads, x, w);
+    matmul(isa, threads, &packed, w, 0..w.tasks(threads), y, add);
 }
 
 #[test]
@@ -28,15 +68,115 @@ fn matmul_equals_its_twin() {
         for p in kernels::matmul::cases() {
             let x = noise(1, p.rows * p.inputs);
             let w = noise(2, p.outputs * p.inputs);
-            let matrix = Matrix::from_f32(p.outputs, p.inputs, &w).unwrap();
+            let matrix = Weight::new(isa, threads, Matrix::from_f32(p.outputs, p.inputs, &w).unwrap()).unwrap();
             let mut got = noise(3, p.rows * p.outputs);
             let mut want = got.clone();
             kernels::matmul::twin(p, &x, &w, &mut want);
-            let mut packed = Packed::default();
-            packed.pack(isa, threads, &x, p.inputs);
-            matmul(isa, threads, &packed, &matrix, 0..tasks(&matrix), &mut got, p.add);
+            product(isa, threads, &x, &matrix, &mut got, p.add);
             check("matmul", isa, &p, &got, &want, kernels::matmul::TOLERANCE);
         }
+    });
+}
+
+/// Every block of a row of x may be off by half a code, and no further.
+#[test]
+fn quantised_matmul_keeps_its_bound() {
+    everywhere(|isa, threads| {
+        for (p, dtype) in kernels::matmul::cases().into_iter().flat_map(|p| BLOCKS.map(|dtype| (p, dtype))) {
+            if !p.inputs.is_multiple_of(dtype.block_len()) {
+                continue;
+            }
+            let matrix = Matrix::new(dtype, p.outputs, p.inputs, random_blocks(dtype, p.outputs * p.inputs)).unwrap();
+            let w: Vec<f32> = (0..p.outputs).flat_map(|row| matrix.row(row)).collect();
+            let x: Vec<f32> =
+                noise(1, p.rows * p.inputs).iter().enumerate().map(|(i, v)| v * (1 + i % 97) as f32).collect();
+            let packed = Weight::new(isa, threads, matrix).unwrap();
+            let most = packed.input_most().expect("these types have blocks");
+            let mut got = noise(3, p.rows * p.outputs);
+            let mut want = got.clone();
+            kernels::matmul::twin(p, &x, &w, &mut want);
+            product(isa, threads, &x, &packed, &mut got, p.add);
+            for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                let (x, w) = (&x[i / p.outputs * p.inputs..][..p.inputs], &w[i % p.outputs * p.inputs..][..p.inputs]);
+                let bound: f32 =
+                    x.as_chunks::<32>().0.iter().zip(w.as_chunks::<32>().0).map(|(x, w)| bound(most, x, w)).sum();
+                let error = (got - want).abs();
+                assert!(
+                    error <= bound,
+                    "{dtype:?} on {}, {p:?}: element {i} is {got}, want {want} within {bound}",
+                    isa.name()
+                );
+            }
+        }
+    });
+}
+
+/// Bound on the error of a sum over one block: half a code for each input, half a unit in a half's last place for each scale, rounding in f32.
+fn bound(most: f32, x: &[f32; 32], w: &[f32; 32]) -> f32 {
+    let largest = x.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let weights: f32 = w.iter().map(|w| w.abs()).sum();
+    let largest_weight = w.iter().fold(0f32, |m, w| m.max(w.abs()));
+    weights * largest * 0.502 / most + 32.0 * largest * largest_weight * (2f32.powi(-11) + 1e-5)
+}
+
+#[test]
+fn a_row_is_the_same_in_any_company() {
+    everywhere(|isa, threads| {
+        for dtype in BLOCKS {
+            let (inputs, outputs) = (512, 70);
+            let matrix = || Matrix::new(dtype, outputs, inputs, random_blocks(dtype, outputs * inputs)).unwrap();
+            let [gate, up] = [(); 2].map(|()| Weight::new(isa, threads, matrix()).unwrap());
+            let x = noise(5, 29 * inputs);
+            let run = |threads: &Threads, x: &[f32]| {
+                let mut y = vec![0.0; x.len() / inputs * outputs];
+                product(isa, threads, x, &gate, &mut y, false);
+                let mut packed = Packed::default();
+                packed.pack(isa, threads, x, &gate);
+                let mut gated = y.clone();
+                gate_up(isa, threads, (&packed, &gate), (&packed, &up), 0..gate.tasks(threads), &mut gated);
+                let mut want = y.clone();
+                want.chunks_exact_mut(outputs).zip(y.chunks_exact(outputs)).for_each(|(g, u)| isa.swiglu(g, u));
+                check("gate_up", isa, &dtype, &gated, &want, 1e-6);
+                [y, gated]
+            };
+            let one = Threads::new(1).unwrap();
+            let whole = run(threads, &x);
+            for row in [0, 5, 28] {
+                let alone = run(&one, &x[row * inputs..][..inputs]);
+                for (whole, alone) in whole.iter().zip(&alone) {
+                    assert_eq!(whole[row * outputs..][..outputs], alone[..], "{dtype:?} on {}, row {row}", isa.name());
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn hostile_rows_and_scales_are_not_hidden() {
+    everywhere(|isa, threads| {
+        let blocks = |dtype| Matrix::new(dtype, 3, 256, random_blocks(dtype, 3 * 256)).unwrap();
+        for dtype in BLOCKS {
+            let w = Weight::new(isa, threads, blocks(dtype)).unwrap();
+            for hostile in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut x = noise(1, 2 * 256);
+                x[256 + 77] = hostile;
+                let mut y = vec![0.0; 6];
+                product(isa, threads, &x, &w, &mut y, false);
+                assert!(y[..3].iter().all(|v| v.is_finite()), "{dtype:?}: the other row {y:?}");
+                assert!(y[3..].iter().all(|v| !v.is_finite()), "{dtype:?} on {}: {hostile} became {y:?}", isa.name());
+            }
+            let mut y = vec![1.0; 6];
+            product(isa, threads, &[0.0; 512], &w, &mut y, false);
+            assert_eq!(y, [0.0; 6], "{dtype:?}: zeros");
+            product(isa, threads, &[1e-40; 512], &w, &mut y, false);
+            assert!(y.iter().all(|v| v.abs() < 1e-30), "{dtype:?}: next to nothing {y:?}");
+        }
+        let mut bytes = vec![1; 34];
+        bytes[..2].copy_from_slice(&0x7c00u16.to_le_bytes());
+        let infinite = Matrix::new(DType::Q8_0, 1, 32, bytes.into()).unwrap();
+        let error = Weight::new(isa, threads, infinite).err().expect("an infinite scale is refused");
+        assert_eq!(error.code(), "bad-model");
+        assert!(error.to_string().contains("row 0 is inf"), "{error}");
     });
 }
 

@@ -446,10 +446,9 @@ fn swapped_classifier_rows_are_set_right() {
     let head = block_on(file.head(no, yes)).unwrap();
     let edge_reranker::model::Head::Two { no: no_row, .. } = head else { panic!("two rows") };
     let hidden = file.config.hidden;
-    let source = edge_reranker::weights::Resident::load(Loading::new(&file, (no, yes), |_, _| Ok(())));
-    let network = block_on(source).unwrap();
+    let mut loading = Loading::new(&file, (no, yes), |_, _| Ok(()));
     let mut embedding = vec![0.0; hidden];
-    block_on(edge_reranker::weights::Network::embed(&network, &[no], &mut embedding)).unwrap();
+    block_on(loading.embedding()).unwrap().embed(&[no], &mut embedding).unwrap();
     let dot: f32 = no_row.iter().zip(&embedding).map(|(a, b)| a * b).sum();
     let norms = |v: &[f32]| v.iter().map(|x| x * x).sum::<f32>().sqrt();
     assert!(dot / (norms(&no_row) * norms(&embedding)) > 0.9);

@@ -1,6 +1,7 @@
 //! Where plans run: on the CPU or on a GPU. Every backend answers the same question: which logits have the sequences of
 //! this batch?
 
+mod blocks;
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;

@@ -1,6 +1,6 @@
 //! `inspect`: what a model file holds and what running it would take, without loading its weights.
 
-use std::{collections::BTreeMap, io::Write, thread};
+use std::{collections::BTreeMap, io::Write};
 
 use clap::{Args, ValueEnum};
 use futures::executor::block_on;
@@ -147,12 +147,6 @@ fn report(common: &Common, options: &Options) -> Result<Report> {
         share.bytes += tensor.bytes;
     }
     let info = ModelInfo::new(found.name, &file);
-    let cores = || thread::available_parallelism().map_or(1, usize::from);
-    let threads = match usize::from(common.threads) {
-        _ if cfg!(not(feature = "threads")) => 1,
-        0 => cores(),
-        n => n,
-    };
     let device = common.device()?;
     #[cfg(feature = "gpu")]
     let gpu = block_on(rerank::gpu_for(&file.config, device)).map(|a| a.name);
@@ -167,7 +161,7 @@ fn report(common: &Common, options: &Options) -> Result<Report> {
         device: if gpu.is_some() { "gpu" } else { "cpu" },
         gpu,
         instructions: Isa::best().name(),
-        threads,
+        threads: common.threads(),
         weight_bytes: info.bytes,
         working_bytes: working_bytes(&file.config),
     };

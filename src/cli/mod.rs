@@ -1,8 +1,9 @@
-//! The command line: `edge-reranker rank | score | tokenize | inspect | download | quantize`.
+//! The command line: `edge-reranker rank | score | tokenize | inspect | download | quantize | bench`.
 //!
 //! Results go to standard output, notes and progress bars to standard error. Every verb takes the options of `Common` and
 //! writes through one buffered handle, so that a reader who goes away (`| head`) ends the run quietly.
 
+mod bench;
 mod documents;
 mod download;
 mod exit;
@@ -25,6 +26,7 @@ use std::{
     io::{BufWriter, Write},
     path::PathBuf,
     process::ExitCode,
+    thread,
 };
 
 use clap::{
@@ -62,7 +64,8 @@ Examples:
   edge-reranker rank --query 'capital of China' 'Beijing is the capital.' 'Bananas are yellow.'
   edge-reranker rank --model 0.6b-q8 --query 'opening hours' --documents pages.jsonl --top-n 5
   edge-reranker score pairs.jsonl > scores.jsonl
-  edge-reranker inspect model.gguf";
+  edge-reranker inspect model.gguf
+  edge-reranker bench --documents 50 --tokens 256";
 
 /// Score query-document pairs with Qwen3-Reranker models.
 #[derive(Parser)]
@@ -82,6 +85,7 @@ enum Verb {
     Inspect(inspect::Options),
     Download(download::Options),
     Quantize(quantize::Options),
+    Bench(bench::Options),
 }
 
 /// The options that every verb takes.
@@ -149,6 +153,15 @@ impl Common {
         }
     }
 
+    /// Threads that a processor will compute on.
+    fn threads(&self) -> usize {
+        match usize::from(self.threads) {
+            _ if cfg!(not(feature = "threads")) => 1,
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            n => n,
+        }
+    }
+
     /// What computes; devices that this build cannot use are refused.
     fn device(&self) -> Result<rerank::Device> {
         match self.device {
@@ -187,6 +200,7 @@ pub fn main() -> ExitCode {
         Verb::Inspect(options) => inspect::run(common, options, out_ref),
         Verb::Download(options) => download::run(common, options, out_ref),
         Verb::Quantize(options) => quantize::run(common, options),
+        Verb::Bench(options) => bench::run(common, options, out_ref),
     };
     // Results that were found before an error are results all the same.
     let flushed = out.flush();

@@ -41,11 +41,12 @@ pub(crate) struct Options {
     file: String,
 }
 
+/// A pair to score.
 #[derive(Deserialize)]
-struct Row {
-    query: String,
-    document: String,
-    instruction: Option<String>,
+pub(super) struct Row {
+    pub(super) query: String,
+    pub(super) document: String,
+    pub(super) instruction: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -77,26 +78,35 @@ impl From<&Scored> for Line {
 
 /// Rows that make one request.
 #[derive(Default)]
-struct Group {
-    rows: Vec<Row>,
+pub(super) struct Group {
+    pub(super) rows: Vec<Row>,
     bytes: usize,
     /// Lines of the first and the last row.
     lines: (usize, usize),
 }
 
 impl Group {
-    fn takes(&self, row: &Row) -> bool {
+    /// Whether the row may be scored together with those that are here.
+    pub(super) fn takes(&self, row: &Row) -> bool {
         let alike = self.rows.first().is_none_or(|r| r.query == row.query && r.instruction == row.instruction);
         alike && self.rows.len() < GROUP_ROWS && self.bytes < GROUP_BYTES
     }
 
-    fn add(&mut self, line: usize, row: Row) {
+    pub(super) fn add(&mut self, line: usize, row: Row) {
         if self.rows.is_empty() {
             self.lines.0 = line;
         }
         self.lines.1 = line;
         self.bytes += row.document.len();
         self.rows.push(row);
+    }
+
+    /// How errors call the rows, `file` being what they call the input.
+    pub(super) fn place(&self, file: &str) -> String {
+        match self.lines {
+            (from, to) if from == to => format!("{file}:{from}"),
+            (from, to) => format!("{file}:{from}-{to}"),
+        }
     }
 }
 
@@ -130,7 +140,7 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
 }
 
 /// The row of a line: nothing for a blank line, and nothing at all at the end.
-fn read_row(input: &mut dyn BufRead, place: &str, number: usize) -> Result<Option<Option<Row>>> {
+pub(super) fn read_row(input: &mut dyn BufRead, place: &str, number: usize) -> Result<Option<Option<Row>>> {
     let at = || format!("{place}:{number}");
     let mut bytes = Vec::new();
     let read = input.take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
@@ -171,11 +181,7 @@ impl Scorer<'_> {
             ..common
         };
         let scores = interrupt::pausing(|cancel| block_on(self.reranker.score(&request, cancel, &mut |_, _, _, _| {})));
-        let (from, to) = group.lines;
-        let scores = scores.map_err(|e| match from == to {
-            true => e.at(format!("{}:{from}", self.place)),
-            false => e.at(format!("{}:{from}-{to}", self.place)),
-        })?;
+        let scores = scores.map_err(|e| e.at(group.place(self.place)))?;
         for scored in &scores.scored {
             serde_json::to_writer(&mut *self.out, &Line::from(scored))?;
             writeln!(self.out)?;
@@ -183,7 +189,7 @@ impl Scorer<'_> {
         self.out.flush()?;
         self.done += scores.scored.len();
         self.bar.set(self.done as u64);
-        self.warn(&scores.warnings, from);
+        self.warn(&scores.warnings, group.lines.0);
         Ok(())
     }
 

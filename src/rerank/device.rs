@@ -1,16 +1,14 @@
 //! Which backend a model gets, and why.
 
-use std::sync::Arc;
-
 use super::{Device, LoadOptions, ModelInfo};
 #[cfg(feature = "gpu")]
 use crate::backend::{Gpu, GpuOptions};
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 use crate::model::Config;
 use crate::{
-    backend::{Backend, Cpu},
+    backend::{Backend, Cpu, simd::Isa},
     error::Result,
-    weights::{Loading, ModelFile, Resident},
+    weights::{Loading, ModelFile},
 };
 
 /// Parameters of all layers from which on a GPU is worth its start: below, the CPU is done before the GPU's kernels are compiled.
@@ -61,8 +59,7 @@ pub(super) async fn load(
         #[cfg(not(feature = "gpu"))]
         Device::Auto => because(info, "this build computes on the CPU only".into()),
     }
-    let network = Resident::load(Loading::new(file, answers, progress)).await?;
-    Ok(Box::new(Cpu::new(Arc::new(network), options.threads)?))
+    Ok(Box::new(Cpu::load(Loading::new(file, answers, progress), options.threads, Isa::best()).await?))
 }
 
 #[cfg(feature = "gpu")]

@@ -22,6 +22,6 @@ pub use block::DType;
 pub use index::{Index, TensorInfo};
 pub use matrix::Matrix;
 pub use model::{Format, ModelFile};
-pub use network::{Embedding, Layer, Loading, Network, Resident};
+pub use network::{Embedding, Layer, Loading};
 pub use quantize::{QuantType, quantize};
 pub use source::{BoxFuture, ByteSource, MaybeSend, MemorySource, SourceFile};

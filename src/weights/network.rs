@@ -1,44 +1,47 @@
-//! What an executor takes: layers of weights, and all of them resident.
+//! What an executor takes: the parts of a network, and the way to them from a file.
 
-use std::sync::Arc;
-
-use super::{
-    Matrix, ModelFile,
-    source::{BoxFuture, MaybeSend},
-};
+use super::{Matrix, ModelFile};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::{Config, Head, Role},
 };
 
-/// One layer's weights, quantised matrices still quantised.
+/// One layer's weights: matrices as they are in the file, or as a backend takes them.
 #[allow(missing_docs)]
-pub struct Layer {
+pub struct Layer<M = Matrix> {
     pub attn_norm: Vec<f32>,
-    pub q: Matrix,
-    pub k: Matrix,
-    pub v: Matrix,
+    pub q: M,
+    pub k: M,
+    pub v: M,
     pub q_norm: Vec<f32>,
     pub k_norm: Vec<f32>,
-    pub o: Matrix,
+    pub o: M,
     pub ffn_norm: Vec<f32>,
-    pub gate: Matrix,
-    pub up: Matrix,
-    pub down: Matrix,
+    pub gate: M,
+    pub up: M,
+    pub down: M,
 }
 
-/// Where an executor gets its weights from: resident, or read when needed and dropped.
-pub trait Network: MaybeSend {
-    /// The shape.
-    fn config(&self) -> &Config;
-    /// `[tokens, H]` embedding rows of `tokens`, into `out`.
-    fn embed<'a>(&'a self, tokens: &'a [u32], out: &'a mut [f32]) -> BoxFuture<'a, Result<()>>;
-    /// The weights of layer `i`.
-    fn layer(&self, i: usize) -> BoxFuture<'_, Result<Arc<Layer>>>;
-    /// `[H]` the last norm.
-    fn output_norm(&self) -> &[f32];
-    /// The judging rows.
-    fn head(&self) -> &Head;
+impl<M> Layer<M> {
+    /// Turns each matrix into another form, one after the other.
+    ///
+    /// # Errors
+    /// The first that `form` gives.
+    pub fn try_map<N>(self, mut form: impl FnMut(M) -> Result<N>) -> Result<Layer<N>> {
+        Ok(Layer {
+            attn_norm: self.attn_norm,
+            q: form(self.q)?,
+            k: form(self.k)?,
+            v: form(self.v)?,
+            q_norm: self.q_norm,
+            k_norm: self.k_norm,
+            o: form(self.o)?,
+            ffn_norm: self.ffn_norm,
+            gate: form(self.gate)?,
+            up: form(self.up)?,
+            down: form(self.down)?,
+        })
+    }
 }
 
 /// The matrix that turns tokens into rows, in the file's own type.
@@ -142,55 +145,5 @@ impl<'a> Loading<'a> {
     pub fn finish(mut self) -> Result<()> {
         let total = self.file.index.tensor_bytes();
         (self.progress)(total, total)
-    }
-}
-
-/// All weights in memory, in the file's own types.
-pub struct Resident {
-    config: Config,
-    embedding: Embedding,
-    layers: Vec<Arc<Layer>>,
-    output_norm: Vec<f32>,
-    head: Head,
-}
-
-impl Resident {
-    /// Loads every tensor that scoring needs.
-    ///
-    /// # Errors
-    /// `bad-model`, `download` or `aborted` as met.
-    pub async fn load(mut loading: Loading<'_>) -> Result<Self> {
-        let config = loading.config().clone();
-        let head = loading.head().await?;
-        let output_norm = loading.output_norm().await?;
-        let embedding = loading.embedding().await?;
-        let mut layers = Vec::new();
-        for i in 0..config.layers {
-            layers.push(Arc::new(loading.layer(i).await?));
-        }
-        loading.finish()?;
-        Ok(Self { config, embedding, layers, output_norm, head })
-    }
-}
-
-impl Network for Resident {
-    fn config(&self) -> &Config {
-        &self.config
-    }
-
-    fn embed<'a>(&'a self, tokens: &'a [u32], out: &'a mut [f32]) -> BoxFuture<'a, Result<()>> {
-        Box::pin(std::future::ready(self.embedding.embed(tokens, out)))
-    }
-
-    fn layer(&self, i: usize) -> BoxFuture<'_, Result<Arc<Layer>>> {
-        Box::pin(std::future::ready(Ok(self.layers[i].clone())))
-    }
-
-    fn output_norm(&self) -> &[f32] {
-        &self.output_norm
-    }
-
-    fn head(&self) -> &Head {
-        &self.head
     }
 }

@@ -48,7 +48,7 @@ function hideNarrowSubgroups() {
 export async function inBrowser({ url, module, job, software, minutes }) {
   const flags = ['--enable-unsafe-webgpu', '--js-flags=--max-old-space-size=8192', ...(software ? SOFTWARE : HARDWARE)];
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...QUIET, ...flags] });
-  const watched = watch(process.pid);
+  const watched = watch('browser');
   let timer;
   try {
     const page = await browser.newPage();

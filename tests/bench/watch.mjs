@@ -1,4 +1,4 @@
-// What the browser of this process takes of the machine, read from /proc (Linux; elsewhere the figures are null).
+// What the processes started here take of the machine, read from /proc (Linux; elsewhere the figures are null).
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 
@@ -16,13 +16,14 @@ const statOf = (pid) => {
   return text.slice(text.lastIndexOf(')') + 2).split(' ');
 };
 
-function descendants(root) {
+// This process first.
+function descendants() {
   const children = new Map();
   for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
     const parent = statOf(pid)[1];
     children.set(parent, [...(children.get(parent) ?? []), pid]);
   }
-  const all = [String(root)];
+  const all = [String(process.pid)];
   for (const pid of all) all.push(...(children.get(pid) ?? []));
   return all;
 }
@@ -34,27 +35,32 @@ const machineSeconds = () => {
 };
 const ownSeconds = (pids) => pids.reduce((sum, pid) => sum + statOf(pid).slice(11, 15).reduce((all, ticks) => all + Number(ticks), 0), 0) / TICKS;
 
-// Resident memory of the pages' and the GPU's processes, where weights and activations live; not the browser's own code, mapped from its files.
-function residentMB(pids) {
-  const engines = pids.filter((pid) => /--type=(renderer|gpu-process)/.test(read(`/proc/${pid}/cmdline`)));
-  const parts = engines.flatMap((pid) => [...read(`/proc/${pid}/status`).matchAll(/^Rss(?:Anon|Shmem):\s+(\d+) kB/gm)]);
-  return parts.reduce((sum, [, kilobytes]) => sum + (kilobytes * 1024) / 1e6, 0);
-}
+const kilobytes = (pid, fields) => [...read(`/proc/${pid}/status`).matchAll(fields)].reduce((sum, [, value]) => sum + Number(value), 0);
+const MEMORY = {
+  // The pages' and the GPU's processes, where weights and activations live; not the browser's own code, mapped from its files.
+  browser(pids) {
+    const engines = pids.filter((pid) => /--type=(renderer|gpu-process)/.test(read(`/proc/${pid}/cmdline`)));
+    return engines.reduce((sum, pid) => sum + kilobytes(pid, /^Rss(?:Anon|Shmem):\s+(\d+) kB/gm), 0);
+  },
+  // All that was started: the most that each ever held, with the weights that it maps from its file.
+  processes: ([, ...started]) => started.reduce((sum, pid) => sum + kilobytes(pid, /^VmHWM:\s+(\d+) kB/gm), 0),
+};
 
-/** Samples the descendants of `root` until `close`. Between `begin` and `end` it counts the cores that other processes keep busy. */
-export function watch(root) {
+/** Samples the memory of a 'browser' or of 'processes' until `close`. Between `begin` and `end` it counts the cores that others keep busy. */
+export function watch(kind) {
   if (!existsSync('/proc/stat')) return { begin() {}, end() {}, close: () => ({ peakMB: null, othersCores: null }) };
   let peakMB = 0;
   let othersCores = null;
   let begun;
-  const sample = () => (peakMB = Math.max(peakMB, residentMB(descendants(root))));
+  const sample = () => (peakMB = Math.max(peakMB, (MEMORY[kind](descendants()) * 1024) / 1e6));
   const timer = setInterval(sample, 200);
-  const now = () => ({ at: Date.now() / 1000, others: machineSeconds() - ownSeconds(descendants(root)) });
+  const now = () => ({ at: Date.now() / 1000, others: machineSeconds() - ownSeconds(descendants()) });
   return {
     begin: () => void (begun = now()),
     end() {
       const ended = now();
       othersCores = Math.min(Math.max((ended.others - begun.others) / (ended.at - begun.at), 0), cpus().length);
+      sample();
     },
     close() {
       clearInterval(timer);

@@ -3,7 +3,6 @@
 //! Weights lie on the GPU in a few compute layouts that hold every file type exactly; embedding rows stay with the processor. One
 //! layer's keys and values are alive at a time. Work goes out in portions that a desktop does not notice (see `queue`).
 
-mod blocks;
 mod device;
 mod kernel;
 mod memory;

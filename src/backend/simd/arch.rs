@@ -1,15 +1,15 @@
 //! The bodies compiled for each instruction set, and the choice between them at run time.
 
-use super::{HeadTask, Target, body};
+use super::{HeadTask, Target, body, int8};
 
 /// Cosines and sines, `D / 2` of each.
 type Angles<'a> = [&'a [f32]; 2];
 
 /// Compiles every body for one instruction set and register tile.
 macro_rules! compile {
-    ($module:ident, $mr:literal x $nr:literal, fma: $fma:literal $(, $features:literal)?) => {
+    ($module:ident, $mr:literal x $nr:literal, fma: $fma:literal, int8: $narrow:expr, $wide:expr $(, $features:literal)?) => {
         mod $module {
-            use super::{Angles, HeadTask, Target, body};
+            use super::{Angles, HeadTask, Target, body, int8};
 
             $(#[target_feature(enable = $features)])?
             fn matmul(depth: usize, x: &[f32], w: &[f32], target: &Target) {
@@ -57,6 +57,7 @@ macro_rules! compile {
                 swiglu,
                 rms_norm,
                 head_norm_rope,
+                int8: [&$narrow, &$wide],
             };
         }
     };
@@ -74,15 +75,29 @@ struct Table {
     swiglu: unsafe fn(&mut [f32], &[f32]),
     rms_norm: unsafe fn(f32, &[f32], &[f32], &mut [f32]),
     head_norm_rope: unsafe fn(f32, &mut [f32], &[f32], Angles),
+    int8: int8::Kernels,
 }
 
 #[cfg(target_arch = "x86_64")]
-compile!(avx512, 12 x 32, fma: true, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+compile!(avx512vnni, 12 x 32, fma: true, int8: int8::AVX512_VNNI, int8::AVX512_VNNI, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
 #[cfg(target_arch = "x86_64")]
-compile!(avx2, 6 x 16, fma: true, "avx2,fma");
+compile!(avx512, 12 x 32, fma: true, int8: int8::AVX512, int8::AVX512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+#[cfg(target_arch = "x86_64")]
+compile!(avxvnni, 6 x 16, fma: true, int8: int8::AVX_VNNI, int8::AVX_VNNI, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+compile!(avx2, 6 x 16, fma: true, int8: int8::AVX2, int8::AVX2, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+compile!(sse2, 4 x 8, fma: false, int8: int8::SSE2, int8::SSE2);
 #[cfg(target_arch = "aarch64")]
-compile!(neon, 8 x 8, fma: true);
-compile!(baseline, 4 x 8, fma: false);
+compile!(dotprod, 8 x 8, fma: true, int8: int8::DOTPROD, int8::DOTPROD);
+#[cfg(target_arch = "aarch64")]
+compile!(neon, 8 x 8, fma: true, int8: int8::NEON, int8::NEON);
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+compile!(relaxed, 4 x 8, fma: false, int8: int8::RELAXED, int8::RELAXED_WIDE);
+#[cfg(target_arch = "wasm32")]
+compile!(simd128, 4 x 8, fma: false, int8: int8::SIMD128, int8::SIMD128);
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32")))]
+compile!(portable, 4 x 8, fma: false, int8: int8::PORTABLE, int8::PORTABLE);
 
 /// An instruction set that this machine has.
 #[derive(Clone, Copy)]
@@ -102,15 +117,32 @@ impl Isa {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512vl")
             {
+                if is_x86_feature_detected!("avx512vnni") {
+                    all.push(Self(&avx512vnni::TABLE));
+                }
                 all.push(Self(&avx512::TABLE));
             }
             if avx2 {
+                if is_x86_feature_detected!("avxvnni") {
+                    all.push(Self(&avxvnni::TABLE));
+                }
                 all.push(Self(&avx2::TABLE));
             }
+            all.push(Self(&sse2::TABLE));
         }
         #[cfg(target_arch = "aarch64")]
-        all.push(Self(&neon::TABLE));
-        all.push(Self(&baseline::TABLE));
+        {
+            if std::arch::is_aarch64_feature_detected!("dotprod") {
+                all.push(Self(&dotprod::TABLE));
+            }
+            all.push(Self(&neon::TABLE));
+        }
+        #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+        all.push(Self(&relaxed::TABLE));
+        #[cfg(target_arch = "wasm32")]
+        all.push(Self(&simd128::TABLE));
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32")))]
+        all.push(Self(&portable::TABLE));
         all
     }
 
@@ -119,9 +151,14 @@ impl Isa {
         Self::all()[0]
     }
 
-    /// Its name: `avx512`, `avx2`, `neon` or `baseline`.
+    /// Its name: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `sse2`, `dotprod`, `neon`, `relaxed`, `simd128` or `portable`.
     pub fn name(self) -> &'static str {
         self.0.name
+    }
+
+    /// The products of quantised weights.
+    pub(super) fn int8(self) -> int8::Kernels {
+        self.0.int8
     }
 
     /// Rows of x in a panel.

@@ -1,10 +1,10 @@
 //! The CPU kernels.
 //!
 //! **One body, several instruction sets.** `body.rs` holds each kernel once, as plain Rust over fixed-size arrays that the
-//! compiler turns into vector registers; `arch.rs` compiles it for AVX-512, AVX2 with FMA, NEON and the baseline (SSE2, WebAssembly
-//! simd128), and an [`Isa`] value exists only where its instructions do.
+//! compiler turns into vector registers; `arch.rs` compiles it for every instruction set, and an [`Isa`] value exists only where its
+//! instructions do. Products of quantised weights need instructions that the compiler does not find by itself: they are in `int8/`.
 //!
-//! **The matrix product.** Goto and van de Geijn's scheme (2008). Rows of x are packed `MR` at a time into panels `[K][MR]`,
+//! **The matrix product of floats.** Goto and van de Geijn's scheme (2008). Rows of x are packed `MR` at a time into panels `[K][MR]`,
 //! rows of W are unpacked from their blocks and packed `NR` at a time into panels `[K][NR]`; a register tile of `MR x NR` sums walks down both. Each
 //! weight is unpacked once per product and used for all rows of x. The inputs are walked in slices of `DEPTH`, so that
 //! a slice of both panels stays in the first-level cache.
@@ -12,17 +12,18 @@
 //! **The same result whatever the company.** Every output element is a sum in an order that depends on the inputs' length alone:
 //! not on the number of rows, the place in a tile, or the thread. So a batch of n equals n singles to the last bit.
 //!
-//! Poor still: 8-bit weights are multiplied as f32, at a quarter of what int8 instructions give.
-
 mod arch;
 mod attention;
 mod body;
+mod ceiling;
+mod int8;
 mod product;
 mod threads;
 
 pub use arch::Isa;
 pub use attention::{Sequence, attend};
-pub use product::{Packed, matmul, tasks};
+pub use ceiling::{Ceiling, ceiling};
+pub use product::{Factors, Packed, Weight, gate_up, matmul};
 pub use threads::Threads;
 
 /// A buffer that several threads write at once, each to its own columns.

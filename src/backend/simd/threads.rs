@@ -13,9 +13,9 @@ use crate::error::{Error, ErrorKind};
 #[cfg(all(feature = "threads", target_arch = "wasm32", not(target_feature = "atomics")))]
 compile_error!("in WebAssembly the feature `threads` needs shared memory: build it by `./build.sh build`");
 
-/// Numbers that make a piece of work worth handing to another thread.
+/// Bytes that make a piece of work worth handing to another thread.
 #[cfg(feature = "threads")]
-const GRAIN: usize = 4096;
+const GRAIN: usize = 16 << 10;
 
 /// The caller's thread and those that help it; without the `threads` feature, the caller's alone.
 ///
@@ -166,14 +166,16 @@ impl Threads {
         });
     }
 
-    /// Runs `task(i, piece)` over consecutive pieces of `len` elements.
+    /// Runs `task(i, piece)` over consecutive pieces of `len` elements. Small pieces are handed out several at a time, but not those of one
+    /// element, which are places for results.
     #[cfg(feature = "threads")]
-    pub(crate) fn each_piece(&self, data: &mut [f32], len: usize, task: impl Fn(usize, &mut [f32]) + Sync + Send) {
-        struct Start(*mut f32);
+    pub(crate) fn each_piece<T: Send>(&self, data: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) + Sync + Send) {
+        struct Start<T>(*mut T);
         // SAFETY: a pointer into `data`, which is borrowed exclusively; every element is reached by one thread only.
-        unsafe impl Sync for Start {}
+        unsafe impl<T: Send> Sync for Start<T> {}
         let (start, all) = (&Start(data.as_mut_ptr()), data.len());
-        self.share(all.div_ceil(len), (GRAIN / len).max(1), |take| {
+        let step = if len == 1 { 1 } else { (GRAIN / (len * size_of::<T>())).max(1) };
+        self.share(all.div_ceil(len), step, |take| {
             while let Some(pieces) = take() {
                 for i in pieces {
                     let (from, to) = (i * len, all.min((i + 1) * len));
@@ -198,7 +200,7 @@ impl Threads {
 
     /// Runs `task(i, piece)` over consecutive pieces of `len` elements.
     #[cfg(not(feature = "threads"))]
-    pub(crate) fn each_piece(&self, data: &mut [f32], len: usize, task: impl Fn(usize, &mut [f32]) + Sync + Send) {
+    pub(crate) fn each_piece<T: Send>(&self, data: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) + Sync + Send) {
         data.chunks_mut(len).enumerate().for_each(|(i, piece)| task(i, piece));
     }
 }

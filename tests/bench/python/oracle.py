@@ -48,22 +48,27 @@ def of_gguf(path, no, yes):
 
 
 def of_onnx(path, config):
-    """Linear weights are 4-bit in blocks of 32 about 8; query, key and value may be one matrix."""
+    """Linear weights are 4-bit in blocks of 32 about 8, or 8-bit with one scale and turned; query, key and value may be one matrix."""
     import onnx
     from onnx import numpy_helper
 
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
-    assert not any("zero_point" in name for name in stored), "blocks with zero points are not known here"
+    assert not any(name.endswith("zero_points") for name in stored), "blocks with zero points are not known here"
     weights = {}
     for name, values in stored.items():
         if name.endswith(".weight_Q4"):
             whole = np.stack([values & 15, values >> 4], axis=-1).reshape(*values.shape[:2], 32).astype(np.float32) - 8
             scales = stored[name.replace("_Q4", "_scales")].astype(np.float32).reshape(*values.shape[:2], 1)
-            name, values = name.replace(".MatMul.weight_Q4", ".weight"), (whole * scales).reshape(len(values), -1)
-        elif not re.search(r"norm|embed_tokens", name):
+            name, values = name.removesuffix("_Q4"), (whole * scales).reshape(len(values), -1)
+        elif name.endswith(".weight_quantized"):
+            name = name.removesuffix("_quantized")
+            values = (values.astype(np.float32) - stored[f"{name}_zero_point"]) * stored[f"{name}_scale"]
+            values = values.T if ".MatMul." in name else values
+        elif not re.search(r"(norm|embed_tokens)\.weight$", name):
             continue
+        name = name.replace(".MatMul.", ".")
         name = re.sub(r"layers\.\d+\.final_norm_layernorm", "norm", name).replace(".attn.", ".self_attn.").replace("_norm.layernorm", "_norm")
-        weights[name] = torch.from_numpy(values.astype(np.float32))
+        weights[name] = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
     weights.setdefault("model.embed_tokens.weight", weights["lm_head.weight"])
     queries, keys = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     for name in [name for name in weights if "qkv_proj" in name]:

@@ -44,14 +44,21 @@ for name, (documents, tokens) in SHAPES.items():
     draw = random.Random(name)
     query = text(draw, QUERY_TOKENS)
     texts = [text(draw, tokens) for _ in range(documents)]
+    other_query = " ".join(reversed(query.split()))
+    prompts = [prompt(query, document) for document in texts]
     made[name] = {
         "prefix": PREFIX,
         "instruction": INSTRUCTION,
         "suffix": SUFFIX,
         "query": query,
+        "warmUpQuery": other_query,
         "documents": texts,
-        "prompts": [prompt(query, document) for document in texts],
+        "prompts": prompts,
         "sharedTokens": len(ids(head(query))),
-        "promptTokens": [len(ids(prompt(query, document))) for document in texts],
+        "promptIds": [ids(one) for one in prompts],
+        "promptTokens": [len(ids(one)) for one in prompts],
+        "warmUpIds": ids(prompt(other_query, texts[0])),
+        "yes": ids("yes")[0],
+        "no": ids("no")[0],
     }
-json.dump(made, open(sys.argv[2], "w"), ensure_ascii=False, indent=1)
+json.dump(made, open(sys.argv[2], "w"), ensure_ascii=False)

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::super::{
     Attention,
-    blocks::tests::{TYPES, random_blocks},
     kernel::Access::{self, Read as R, Write as W},
     params,
     product::Mode,
     shader::{self, Arithmetic, Fetch, Store, VARIANTS, Variant},
     weights::{Packer, Row, heads},
 };
+use crate::backend::blocks::tests::{TYPES, random_blocks};
 use crate::{
     kernels::{self, noise},
     model::Config,

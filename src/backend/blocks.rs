@@ -63,6 +63,22 @@ pub(super) fn decode(dtype: DType, bytes: &[u8], quants: &mut [i8], scales: &mut
     }
 }
 
+/// Where the halves of a block are, and the largest number that one of them is multiplied by to make a scale or a least value.
+///
+/// # Panics
+/// For a type without blocks.
+pub(super) fn halves_at(dtype: DType) -> (&'static [usize], f32) {
+    match dtype {
+        DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => (&[0], 8.0),
+        DType::Q4_1 | DType::Q5_1 => (&[0, 2], 1.0),
+        DType::Q2K => (&[80, 82], 15.0),
+        DType::Q3K => (&[108], 4.0 * 32.0),
+        DType::Q4K | DType::Q5K => (&[0, 2], 63.0),
+        DType::Q6K => (&[208], 128.0),
+        DType::F32 | DType::F16 | DType::BF16 => unreachable!("{} has no blocks", dtype.name()),
+    }
+}
+
 fn half(b: &[u8], at: usize) -> f32 {
     f16::from_le_bytes([b[at], b[at + 1]]).to_f32()
 }
@@ -151,7 +167,7 @@ pub(super) mod tests {
     use super::*;
     use crate::kernels::noise;
 
-    pub(in super::super) const TYPES: [DType; 10] = [
+    pub(in crate::backend) const TYPES: [DType; 10] = [
         DType::Q4_0,
         DType::Q4_1,
         DType::Q5_0,
@@ -165,14 +181,8 @@ pub(super) mod tests {
     ];
 
     /// Random bits, but scales that make weights of moderate size: those of k-quants are multiplied by small integers.
-    pub(in super::super) fn random_blocks(dtype: DType, blocks: usize) -> Vec<u8> {
-        let scales: &[usize] = match dtype {
-            DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
-            DType::Q4_1 | DType::Q5_1 | DType::Q4K | DType::Q5K => &[0, 2],
-            DType::Q2K => &[80, 82],
-            DType::Q3K => &[108],
-            _ => &[208],
-        };
+    pub(in crate::backend) fn random_blocks(dtype: DType, blocks: usize) -> Vec<u8> {
+        let (scales, _) = halves_at(dtype);
         let size = dtype.block_bytes();
         let mut bytes: Vec<u8> = noise(7, blocks * size).iter().map(|v| ((v + 1.0) * 127.9) as u8).collect();
         for block in bytes.chunks_exact_mut(size) {

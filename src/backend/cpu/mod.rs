@@ -1,66 +1,67 @@
 //! The CPU executor: walks a plan with the kernels of [`super::simd`].
 
-use std::sync::Arc;
+mod network;
+
+use std::{ops::Range, sync::Arc};
+
+use network::{Network, Resident};
 
 use super::{
     Backend, KeptPrefix, Pace,
-    simd::{self, Isa, Packed, Sequence, Threads},
+    simd::{self, Isa, Packed, Sequence, Threads, Weight},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     kernels::head_norm_rope,
     model::{Config, Logits},
     plan::{Batch, MatrixName, NormName, Prefix, Rows, Slot, Step, forward},
-    weights::{BoxFuture, Layer, Matrix, Network},
+    weights::{BoxFuture, Layer, Loading},
 };
 
-/// Rows in a chunk: enough to make unpacking the weights cheap, few enough to keep the wide buffers small.
+/// Rows in a chunk: enough to make reading the weights cheap, few enough to keep the wide buffers small.
 const CHUNK: usize = 1024;
-/// Rows in a batch: as many as take a few seconds, so that first scores come early from a large model and a small one wastes nothing.
-const BATCH: std::ops::RangeInclusive<u64> = 512..=4096;
-/// Multiply-adds in a batch.
-const BATCH_WORK: u64 = if cfg!(target_arch = "wasm32") { 100_000_000_000 } else { 500_000_000_000 };
+/// Rows in a batch, and multiply-adds: as many as take about a second on one thread, so that first scores come early from a large model and a
+/// small one wastes nothing.
+const BATCH: Range<u64> = if WASM { 256..4096 } else { 1024..4096 };
+const BATCH_WORK: u64 = if WASM { 6_000_000_000 } else { 30_000_000_000 };
 /// Multiply-adds between two pauses on one thread: some ten milliseconds in WebAssembly, less elsewhere.
-const PIECE: u64 = 100_000_000;
+const PIECE: u64 = if WASM { 400_000_000 } else { 1_000_000_000 };
+/// Multiply-adds of attention, which computes in f32, that take as long as one of a product.
+const ATTENTION: u64 = 4;
+const WASM: bool = cfg!(target_arch = "wasm32");
 
 /// Rows of attention in one piece of work at least: every piece packs all its keys anew.
 const FEWEST_ROWS: u64 = 16;
 
 fn batch_rows(config: &Config) -> usize {
-    let rows = (BATCH_WORK / config.layer_parameters()).clamp(*BATCH.start(), *BATCH.end()) as usize;
-    // Whole chunks: a small last one would unpack every weight for a few rows.
-    if rows > CHUNK { rows / CHUNK * CHUNK } else { rows }
+    (BATCH_WORK / config.layer_parameters()).clamp(BATCH.start, BATCH.end) as usize
 }
 
 /// About how many bytes a full batch takes beside the weights.
 pub fn working_bytes(config: &Config) -> u64 {
     let c = config;
-    let whole = batch_rows(c) * (c.hidden + 2 * c.kv_width());
-    let chunk = CHUNK * (c.hidden + c.q_width() + 2 * c.intermediate + c.intermediate.max(c.q_width()));
+    let rows = batch_rows(c);
+    let whole = rows * (c.hidden + 2 * c.kv_width());
+    let chunk = CHUNK.min(rows) * (c.hidden + c.q_width() + c.intermediate + c.intermediate.max(c.q_width()) / 2);
     4 * (whole + chunk) as u64
 }
 
 /// Runs plans on the CPU, on all threads it is given.
 pub struct Cpu {
-    network: Arc<dyn Network>,
+    network: Box<dyn Network>,
     isa: Isa,
     threads: Threads,
 }
 
 impl Cpu {
-    /// An executor of `network` on `threads` threads, 0 for one a core.
+    /// Loads a model for `threads` threads, 0 for one a core, and an instruction set.
     ///
     /// # Errors
-    /// `oom` if the threads cannot be started.
-    pub fn new(network: Arc<dyn Network>, threads: usize) -> Result<Self> {
-        Ok(Self { network, isa: Isa::best(), threads: Threads::new(threads)? })
-    }
-
-    /// The same on a given instruction set.
-    #[must_use]
-    pub fn with_isa(mut self, isa: Isa) -> Self {
-        self.isa = isa;
-        self
+    /// `bad-model`, `download`, `oom` or `aborted` as met.
+    pub async fn load(loading: Loading<'_>, threads: usize, isa: Isa) -> Result<Self> {
+        let threads = Threads::new(threads)?;
+        let network = Box::new(Resident::load(loading, isa, &threads).await?);
+        Ok(Self { network, isa, threads })
     }
 
     /// The instruction set in use.
@@ -76,6 +77,15 @@ impl Cpu {
     /// Multiply-adds between two pauses on all threads.
     fn piece(&self) -> u64 {
         PIECE * self.threads.count() as u64
+    }
+
+    /// The tasks of a product of `rows` rows with `w`, in pieces.
+    fn pieces(&self, w: &Weight, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let tasks = w.tasks(&self.threads);
+        let per_task = (rows * w.columns() * w.rows().div_ceil(tasks)) as u64;
+        let piece = (self.piece() / per_task.max(1)).clamp(1, tasks as u64) as usize;
+        let piece = piece.next_multiple_of(self.threads.count());
+        (0..tasks).step_by(piece).map(move |start| start..tasks.min(start + piece))
     }
 }
 
@@ -116,7 +126,7 @@ struct Run<'a> {
     config: &'a Config,
     batch: &'a Batch,
     kept: &'a mut KeptPrefix,
-    layer: Option<Arc<Layer>>,
+    layer: Option<Arc<Layer<Weight>>>,
     /// `[S]`
     last_rows: Vec<usize>,
     /// `[largest position + 1, D / 2]` cosines and sines.
@@ -135,11 +145,8 @@ struct Run<'a> {
     value: Vec<f32>,
     /// `[C, F]`
     gate: Vec<f32>,
-    /// `[C, F]`
-    up: Vec<f32>,
-    packed: Packed,
-    /// What `packed` holds, so that products of one input pack it once.
-    packed_from: Option<Slot>,
+    /// The input of the product in hand; of both, where a gate and its value take it in different forms.
+    packed: [Packed; 2],
 }
 
 /// Where a product goes. To the residual it is added.
@@ -149,8 +156,6 @@ enum Output {
     Query,
     Key,
     Value,
-    Gate,
-    Up,
 }
 
 /// A buffer of zeros, or an error where there is no memory for it.
@@ -189,13 +194,11 @@ impl<'a> Run<'a> {
             key: buffer(t, config.kv_width())?,
             value: buffer(t, config.kv_width())?,
             gate: buffer(chunk, config.intermediate)?,
-            up: buffer(chunk, config.intermediate)?,
-            packed: Packed::default(),
-            packed_from: None,
+            packed: Default::default(),
         })
     }
 
-    fn layer(&self) -> Arc<Layer> {
+    fn layer(&self) -> Arc<Layer<Weight>> {
         self.layer.clone().expect("the plan names a layer before its weights")
     }
 
@@ -222,18 +225,7 @@ impl<'a> Run<'a> {
                 }
             }
             Step::Attend { layer, rows } => self.attend(*layer, rows, pace).await?,
-            Step::GateUp { rows } => {
-                let layer = self.layer();
-                self.pack(Slot::Normed, rows, &layer.gate);
-                self.product(&layer.gate, Output::Gate, rows, pace).await?;
-                self.product(&layer.up, Output::Up, rows, pace).await?;
-                let len = rows.len() * self.config.intermediate;
-                let (isa, up) = (self.cpu.isa, &self.up[..len]);
-                let piece = self.config.intermediate;
-                self.cpu
-                    .threads
-                    .each_piece(&mut self.gate[..len], piece, |i, gate| isa.swiglu(gate, &up[i * piece..][..piece]));
-            }
+            Step::GateUp { rows } => self.gate_up(rows, pace).await?,
             Step::TakeLast => {
                 let h = self.config.hidden;
                 for (to, &row) in self.last.chunks_exact_mut(h).zip(&self.last_rows) {
@@ -247,7 +239,7 @@ impl<'a> Run<'a> {
             }
         }
         if !matches!(step, Step::MatMul { .. }) {
-            self.packed_from = None;
+            self.packed.iter_mut().for_each(Packed::clear);
         }
         pace.breathe().await
     }
@@ -270,7 +262,7 @@ impl<'a> Run<'a> {
 
     async fn matmul(&mut self, weight: MatrixName, from: Slot, to: Slot, rows: &Rows, pace: &dyn Pace) -> Result<()> {
         let layer = self.layer();
-        let w: &Matrix = match weight {
+        let w = match weight {
             MatrixName::Q => &layer.q,
             MatrixName::K => &layer.k,
             MatrixName::V => &layer.v,
@@ -284,13 +276,40 @@ impl<'a> Run<'a> {
             Slot::Query => Output::Query,
             Slot::Gate | Slot::Normed => unreachable!("no product alone writes {to:?}"),
         };
-        self.pack(from, rows, w);
-        self.product(w, to, rows, pace).await
+        self.pack(0, from, rows, w);
+        let cpu = self.cpu;
+        for tasks in cpu.pieces(w, rows.len()) {
+            let (y, first) = match (to, rows) {
+                (Output::Residual, Rows::Last(_)) => (&mut self.last, rows.start()),
+                (Output::Residual, Rows::Batch(_)) => (&mut self.residual, rows.start()),
+                (Output::Key, _) => (&mut self.key, rows.start()),
+                (Output::Value, _) => (&mut self.value, rows.start()),
+                (Output::Query, _) => (&mut self.query, 0),
+            };
+            let y = &mut y[first * w.rows()..][..rows.len() * w.rows()];
+            simd::matmul(cpu.isa, &cpu.threads, &self.packed[0], w, tasks, y, matches!(to, Output::Residual));
+            pace.breathe().await?;
+        }
+        Ok(())
+    }
+
+    async fn gate_up(&mut self, rows: &Rows, pace: &dyn Pace) -> Result<()> {
+        let (layer, cpu) = (self.layer(), self.cpu);
+        let (gate, up) = (&layer.gate, &layer.up);
+        self.pack(0, Slot::Normed, rows, gate);
+        let other = usize::from(!self.packed[0].fits(up));
+        self.pack(other, Slot::Normed, rows, up);
+        for tasks in cpu.pieces(gate, 2 * rows.len()) {
+            let y = &mut self.gate[..rows.len() * gate.rows()];
+            simd::gate_up(cpu.isa, &cpu.threads, (&self.packed[0], gate), (&self.packed[other], up), tasks, y);
+            pace.breathe().await?;
+        }
+        Ok(())
     }
 
     /// Packs the input of a product with `w`, unless it is packed already.
-    fn pack(&mut self, from: Slot, rows: &Rows, w: &Matrix) {
-        if self.packed_from == Some(from) {
+    fn pack(&mut self, to: usize, from: Slot, rows: &Rows, w: &Weight) {
+        if self.packed[to].fits(w) {
             return;
         }
         let x = match from {
@@ -299,33 +318,7 @@ impl<'a> Run<'a> {
             Slot::Gate => &self.gate,
             other => unreachable!("no product reads {other:?}"),
         };
-        self.packed.pack(self.cpu.isa, &self.cpu.threads, &x[..rows.len() * w.columns()], w.columns());
-        self.packed_from = Some(from);
-    }
-
-    /// Multiplies what is packed by `w`.
-    async fn product(&mut self, w: &Matrix, to: Output, rows: &Rows, pace: &dyn Pace) -> Result<()> {
-        let cpu = self.cpu;
-        let tasks = simd::tasks(w);
-        let per_task = rows.len() as u64 * w.columns() as u64 * w.rows().div_ceil(tasks) as u64;
-        let piece = cpu.piece().div_ceil(per_task.max(1)).min(tasks as u64) as usize;
-        let piece = piece.next_multiple_of(cpu.threads.count());
-        for start in (0..tasks).step_by(piece) {
-            let (y, first) = match (to, rows) {
-                (Output::Residual, Rows::Last(_)) => (&mut self.last, rows.start()),
-                (Output::Residual, Rows::Batch(_)) => (&mut self.residual, rows.start()),
-                (Output::Key, _) => (&mut self.key, rows.start()),
-                (Output::Value, _) => (&mut self.value, rows.start()),
-                (Output::Query, _) => (&mut self.query, 0),
-                (Output::Gate, _) => (&mut self.gate, 0),
-                (Output::Up, _) => (&mut self.up, 0),
-            };
-            let y = &mut y[first * w.rows()..][..rows.len() * w.rows()];
-            let tasks = start..tasks.min(start + piece);
-            simd::matmul(cpu.isa, &cpu.threads, &self.packed, w, tasks, y, matches!(to, Output::Residual));
-            pace.breathe().await?;
-        }
-        Ok(())
+        self.packed[to].pack(self.cpu.isa, &self.cpu.threads, &x[..rows.len() * w.columns()], w);
     }
 
     fn head_norm_rope(&mut self, slot: Slot, rows: &Rows) {
@@ -392,9 +385,9 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Multiply-adds of one query row over `keys` keys.
+    /// Multiply-adds of a product that take as long as one query row over `keys` keys.
     fn work_a_row(&self, keys: usize) -> u64 {
-        2 * keys as u64 * self.config.q_width() as u64
+        2 * ATTENTION * keys as u64 * self.config.q_width() as u64
     }
 }
 

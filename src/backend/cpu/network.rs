@@ -1,0 +1,75 @@
+//! Where the executor's weights come from, and all of them in memory.
+
+use std::sync::Arc;
+
+use crate::{
+    backend::simd::{Isa, Threads, Weight},
+    error::Result,
+    model::{Config, Head},
+    weights::{BoxFuture, Embedding, Layer, Loading, MaybeSend},
+};
+
+/// Where an executor gets its weights from: resident, or read when needed and dropped.
+pub(super) trait Network: MaybeSend {
+    /// The shape.
+    fn config(&self) -> &Config;
+    /// `[tokens, H]` embedding rows of `tokens`, into `out`.
+    fn embed<'a>(&'a self, tokens: &'a [u32], out: &'a mut [f32]) -> BoxFuture<'a, Result<()>>;
+    /// The weights of layer `i`.
+    fn layer(&self, i: usize) -> BoxFuture<'_, Result<Arc<Layer<Weight>>>>;
+    /// `[H]` the last norm.
+    fn output_norm(&self) -> &[f32];
+    /// The judging rows.
+    fn head(&self) -> &Head;
+}
+
+/// All weights in memory: quantised matrices packed for the kernels, the others and the embedding as they are in the file.
+pub(super) struct Resident {
+    config: Config,
+    embedding: Embedding,
+    layers: Vec<Arc<Layer<Weight>>>,
+    output_norm: Vec<f32>,
+    head: Head,
+}
+
+impl Resident {
+    /// Loads every tensor that scoring needs.
+    ///
+    /// # Errors
+    /// `bad-model`, `download`, `oom` or `aborted` as met.
+    pub(super) async fn load(mut loading: Loading<'_>, isa: Isa, threads: &Threads) -> Result<Self> {
+        let config = loading.config().clone();
+        let head = loading.head().await?;
+        let output_norm = loading.output_norm().await?;
+        let embedding = loading.embedding().await?;
+        let mut layers = Vec::new();
+        for i in 0..config.layers {
+            let layer = loading.layer(i).await?;
+            layers.push(Arc::new(layer.try_map(|matrix| Weight::new(isa, threads, matrix))?));
+        }
+        loading.finish()?;
+        Ok(Self { config, embedding, layers, output_norm, head })
+    }
+}
+
+impl Network for Resident {
+    fn config(&self) -> &Config {
+        &self.config
+    }
+
+    fn embed<'a>(&'a self, tokens: &'a [u32], out: &'a mut [f32]) -> BoxFuture<'a, Result<()>> {
+        Box::pin(std::future::ready(self.embedding.embed(tokens, out)))
+    }
+
+    fn layer(&self, i: usize) -> BoxFuture<'_, Result<Arc<Layer<Weight>>>> {
+        Box::pin(std::future::ready(Ok(self.layers[i].clone())))
+    }
+
+    fn output_norm(&self) -> &[f32] {
+        &self.output_norm
+    }
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+}
