@@ -1,6 +1,6 @@
 // Builds and threads in Chromium: what is fetched, equal scores, isolation and the lack of it, and failures that leave one thread.
 import assert from 'node:assert/strict';
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -172,6 +172,34 @@ test('models in one worker share its threads, which end with the last model', as
     return { counts, results: results.length };
   });
   assert.deepEqual(got, { counts: [2, 2, 0, 1], results: 20 });
+});
+
+// How many threads of workers the browsers have that this process started.
+async function workerThreads() {
+  const text = (path) => readFile(path, 'utf8').catch(() => '');
+  const parents = new Map();
+  for (const process of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    parents.set(process, /.*\) \S (\d+)/s.exec(await text(`/proc/${process}/stat`))?.[1]);
+  }
+  const isOurs = (id) => id === String(process.pid) || (parents.has(id) && isOurs(parents.get(id)));
+  let count = 0;
+  for (const id of [...parents.keys()].filter(isOurs)) {
+    for (const task of await readdir(`/proc/${id}/task`).catch(() => [])) count += /^Dedicated/.test(await text(`/proc/${id}/task/${task}/comm`));
+  }
+  return count;
+}
+
+test("the threads of an engine in the package's own worker end with it", { skip: process.platform !== 'linux' && 'threads are counted in /proc' }, async () => {
+  const { page } = await site();
+  const before = await workerThreads();
+  await page.evaluate(async () => {
+    globalThis.reranker = await Reranker.load({ threads: 4 });
+    globalThis.call = reranker.rerank(QUERY, many(5000)).catch(({ code }) => code);
+  });
+  assert.equal(await workerThreads(), before + 4);
+  assert.equal(await page.evaluate(() => reranker.unload().then(() => call)), 'not-loaded');
+  for (let n = 0; n < 40 && (await workerThreads()) > before; n++) await new Promise((done) => setTimeout(done, 250)); // Chromium gives a worker 2 seconds
+  assert.equal(await workerThreads(), before);
 });
 
 test('a smaller memory does where a large one is refused, and one thread where all are', async () => {

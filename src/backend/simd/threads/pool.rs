@@ -17,8 +17,8 @@ use std::{
 /// What every thread of a loop runs: it takes tasks until there are none.
 type Work<'a> = dyn Fn() + Sync + 'a;
 
-/// Looks at the gate before a thread sleeps: some tens of microseconds.
-const LOOKS: u32 = 20_000;
+/// Looks at the gate before a thread sleeps: some tens of microseconds. A native look includes the processor's pause; WebAssembly has none.
+const LOOKS: u32 = if cfg!(target_arch = "wasm32") { 20_000 } else { 1_000 };
 
 // The gate's parts, from the lowest bit: threads inside, seats that are free, whether it is open, and the number of the loop.
 const INSIDE: u64 = 1;
