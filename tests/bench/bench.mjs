@@ -76,7 +76,7 @@ async function repeat({ title, entries }, turn, browser) {
   }
 }
 
-const recordOf = ({ about, error, ...measured }, ceilings) => (error ? { ...about, error } : { ...about, ...figures({ ...measured, about, ceilings }) });
+const recordOf = ({ about, error, ...measured }, ceilings) => ({ ...about, ...(error ? { error } : figures({ ...measured, about, ceilings })) });
 
 async function main() {
   const settings = options();

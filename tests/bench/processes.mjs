@@ -3,14 +3,15 @@ import { execFileSync, spawn } from 'node:child_process';
 
 const live = new Set();
 process.on('exit', () => live.forEach((child) => child.kill('SIGKILL')));
-for (const [name, number] of [['SIGINT', 2], ['SIGTERM', 15], ['SIGHUP', 1]]) process.on(name, () => process.exit(128 + number));
+const STOPS = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 }; // signals that end this process, and its status then
+for (const [name, status] of Object.entries(STOPS)) process.on(name, () => process.exit(status));
 
 /** Runs a program to its end and gives what it wrote; its last words are in the error. */
 export function execute(program, args, options = {}) {
   try {
     return execFileSync(program, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 1 << 28, ...options });
   } catch (error) {
-    if (error.signal === 'SIGINT' || error.status === 130) process.exit(130);
+    if (STOPS[error.signal] || error.status === 130) process.exit(STOPS[error.signal] ?? 130);
     const said = `${error.stdout ?? ''}${error.stderr ?? ''}`.trim() || error.message;
     throw new Error(`${program} ${args.join(' ')}\n${said.slice(-4000)}`);
   }

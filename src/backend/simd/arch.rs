@@ -46,7 +46,7 @@ macro_rules! compile {
                 body::head_norm_rope(eps, row, w, angles)
             }
 
-            pub(super) static TABLE: super::Table = super::Table {
+            pub(super) const TABLE: super::Table = super::Table {
                 name: stringify!($module),
                 mr: $mr,
                 nr: $nr,
@@ -92,12 +92,22 @@ compile!(sse2, 4 x 8, fma: false, int8: int8::SSE2, int8::SSE2);
 compile!(dotprod, 8 x 8, fma: true, int8: int8::DOTPROD, int8::DOTPROD);
 #[cfg(target_arch = "aarch64")]
 compile!(neon, 8 x 8, fma: true, int8: int8::NEON, int8::NEON);
-#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-compile!(relaxed, 4 x 8, fma: false, int8: int8::RELAXED, int8::RELAXED_WIDE);
 #[cfg(target_arch = "wasm32")]
 compile!(simd128, 4 x 8, fma: false, int8: int8::SIMD128, int8::SIMD128);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32")))]
 compile!(portable, 4 x 8, fma: false, int8: int8::PORTABLE, int8::PORTABLE);
+
+/// simd128 with other products of bytes.
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+const fn relaxed(name: &'static str, wide: &'static int8::Kernel) -> Table {
+    Table { name, int8: [&int8::RELAXED, wide], ..simd128::TABLE }
+}
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+static RELAXED: Table = relaxed("relaxed", &int8::SIMD128);
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+static RELAXED_SIGNED: Table = relaxed("relaxed-s8", &int8::RELAXED_SIGNED);
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+static RELAXED_UNSIGNED: Table = relaxed("relaxed-u8", &int8::RELAXED_UNSIGNED);
 
 /// An instruction set that this machine has.
 #[derive(Clone, Copy)]
@@ -138,7 +148,11 @@ impl Isa {
             all.push(Self(&neon::TABLE));
         }
         #[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-        all.push(Self(&relaxed::TABLE));
+        all.push(match int8::second_operand() {
+            int8::Second::Unsigned => Self(&RELAXED_UNSIGNED),
+            int8::Second::Signed => Self(&RELAXED_SIGNED),
+            int8::Second::SevenBits => Self(&RELAXED),
+        });
         #[cfg(target_arch = "wasm32")]
         all.push(Self(&simd128::TABLE));
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "wasm32")))]
@@ -151,7 +165,8 @@ impl Isa {
         Self::all()[0]
     }
 
-    /// Its name: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `sse2`, `dotprod`, `neon`, `relaxed`, `simd128` or `portable`.
+    /// Its name: `avx512vnni`, `avx512`, `avxvnni`, `avx2`, `sse2`, `dotprod`, `neon`, `relaxed-u8`, `relaxed-s8`, `relaxed`,
+    /// `simd128` or `portable`.
     pub fn name(self) -> &'static str {
         self.0.name
     }

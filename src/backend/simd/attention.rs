@@ -17,8 +17,8 @@ pub struct Sequence<'a> {
     pub values: [&'a [f32]; 2],
 }
 
-/// Queries of one task.
-const TASK_ROWS: usize = 48;
+/// Queries of one task at least: every task packs its keys and values again.
+const TASK_ROWS: usize = 192;
 
 /// Attention of `sequences` over their keys: `queries` `[rows, heads * D]` become the results.
 pub fn attend(

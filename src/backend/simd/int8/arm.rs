@@ -10,7 +10,7 @@ macro_rules! lanes {
         const LANES: usize = 4;
         const FLOATS_IN_MEMORY: bool = true;
         const WEIGHT_OFFSET: u8 = 0;
-        const INPUT_OFFSET: i32 = 0;
+        const INPUT_OFFSET: i16 = 0;
         type Sums = int32x4_t;
         type Floats = float32x4_t;
 

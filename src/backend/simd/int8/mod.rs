@@ -15,24 +15,29 @@
 //! |---|---|---|---|
 //! | VNNI | 0 to 255: offset 128 | -127 to 127 | sums start at -128 times the row's sum of codes |
 //! | relaxed, weights of 7 bits or fewer | 0 to 127: offset 64 | -127 to 127 | likewise, -64 times |
-//! | relaxed, weights of 8 bits | -128 to 127 | 1 to 127: offset 64 | sums start at -64 times the column's sum of codes |
+//! | relaxed, weights of 8 bits, unsigned inputs | signed | 1 to 255: offset 128 | sums start at -128 times the column's sum of codes |
+//! | relaxed, weights of 8 bits, signed inputs | signed | -127 to 127 | |
 //! | dotprod | signed | -127 to 127 | |
 //! | 16 bits | signed | -32767 to 32767 | |
+//!
+//! The relaxed dot promises only 7 bits of its second operand. What an engine does with the eighth never changes, so it is asked once: processors with
+//! AVX-VNNI take all 8 as unsigned, NEON takes them as signed. On others weights of 8 bits are multiplied in 16 bits. (Inputs of 7 bits cost quality:
+//! see docs/cpu.md.)
 //!
 //! **Tile.** As in the product of f32 (see [`super`]): `MR` rows by `NR` columns of sums in registers. A step loads `NR` columns' next
 //! four (or two) codes from a panel `[K / 4][NR][4]` and repeats one row's from a panel `[K / 4][MR][4]`.
 //!
 //! **Least values.** Formats whose groups have a least value (`w = scale * q + least`) add `least[c][g] * scale_x[r][g] * sum of code_x`.
 
-#[cfg(target_arch = "aarch64")]
-mod arm;
 mod panels;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "wasm32")))]
 mod portable;
-#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-mod relaxed;
 mod rows;
 mod tile;
+#[cfg(target_arch = "aarch64")]
+mod arm;
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+mod relaxed;
 #[cfg(target_arch = "wasm32")]
 mod wasm;
 #[cfg(target_arch = "x86_64")]
@@ -57,7 +62,7 @@ trait Dot {
     /// The largest magnitude of an input's code.
     const INPUT_MOST: f32;
     /// What is added to an input's code.
-    const INPUT_OFFSET: i32;
+    const INPUT_OFFSET: i16;
     /// Too few registers for a tile's f32 sums beside those of its codes.
     const FLOATS_IN_MEMORY: bool;
     /// `LANES` numbers of 32 bits.
@@ -93,7 +98,7 @@ pub(super) struct Kernel {
     depth: usize,
     weight_offset: u8,
     pub(super) input_most: f32,
-    input_offset: i32,
+    input_offset: i16,
     /// For weights in groups of 32 or 16, without and with least values: `[least][group is 16]`.
     tiles: [[unsafe fn(usize, &[u32], &WeightPanel, &mut [f32]); 2]; 2],
     quantize: unsafe fn(rows::Shape, &[f32], &mut [u32]),
@@ -199,13 +204,13 @@ use kernel;
 /// The kernel for weights of 7 bits or fewer, then the one for weights of 8 bits.
 pub(super) type Kernels = [&'static Kernel; 2];
 
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{AVX2, AVX512, AVX512_VNNI, AVX_VNNI, SSE2};
 #[cfg(target_arch = "aarch64")]
 pub(super) use arm::{DOTPROD, NEON};
 #[cfg(not(any(target_arch = "x86_64", target_arch = "wasm32")))]
 pub(super) use portable::PORTABLE;
-#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
-pub(super) use relaxed::{RELAXED, RELAXED_WIDE};
 #[cfg(target_arch = "wasm32")]
 pub(super) use wasm::SIMD128;
-#[cfg(target_arch = "x86_64")]
-pub(super) use x86::{AVX_VNNI, AVX2, AVX512, AVX512_VNNI, SSE2};
+#[cfg(all(target_arch = "wasm32", target_feature = "relaxed-simd"))]
+pub(super) use relaxed::{RELAXED, RELAXED_SIGNED, RELAXED_UNSIGNED, Second, second_operand};

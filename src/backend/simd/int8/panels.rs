@@ -207,7 +207,7 @@ impl Panels {
             }
             if l.sums {
                 for (to, sum) in into.starts[at].iter_mut().zip(bytes[sums].as_chunks::<2>().0) {
-                    *to = -self.kernel.input_offset * i32::from(i16::from_le_bytes(*sum));
+                    *to = -i32::from(self.kernel.input_offset) * i32::from(i16::from_le_bytes(*sum));
                 }
             }
         }

@@ -11,7 +11,7 @@ impl Dot for Portable {
     const DEPTH: usize = 2;
     const WEIGHT_OFFSET: u8 = 0;
     const INPUT_MOST: f32 = 32767.0;
-    const INPUT_OFFSET: i32 = 0;
+    const INPUT_OFFSET: i16 = 0;
     type Sums = [i32; 4];
     type Floats = [f32; 4];
     type Weights = [i8; 8];

@@ -1,5 +1,7 @@
 //! Rows of x as codes.
 
+use std::hint::black_box;
+
 use super::{BLOCK, Dot, Kernel};
 use crate::backend::simd::Threads;
 
@@ -65,74 +67,68 @@ const ROUND: f32 = 12_582_912.0;
 
 /// Quantises up to `MR` rows into one panel: `code = round(x / scale)`, `scale = max |x| / INPUT_MOST` in each block. What is not a number or not
 /// finite makes its block's scale so, and with it the product.
+// Loops by index, since chains of iterators are not inlined into functions of other instruction sets; of a length that the compiler does not
+// see, since it unrolls those that it sees, and then finds no vectors in them.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 pub(super) fn quantize<D: Dot, const MR: usize>(shape: Shape, x: &[f32], to: &mut [u32]) {
-    let inputs = shape.inputs;
-    if x.len() < MR * inputs {
+    let (blocks, length) = (shape.inputs / BLOCK, black_box(BLOCK));
+    let rows = x.len() / shape.inputs;
+    if rows < MR {
         to.fill(0);
     }
-    let (steps, rest) = to.split_at_mut(inputs / D::DEPTH * MR);
-    let (scales, sides) = rest.split_at_mut(inputs / BLOCK * MR);
-    for (r, row) in x.chunks_exact(inputs).enumerate() {
-        let blocks = row.as_chunks::<BLOCK>().0.iter();
-        let rows = steps.chunks_exact_mut(BLOCK / D::DEPTH * MR).zip(scales.chunks_exact_mut(MR));
-        for ((x, (steps, scales)), sides) in blocks.zip(rows).zip(sides.chunks_exact_mut(BLOCK / shape.group * MR)) {
-            let (scale, codes, sums) = block(x, D::INPUT_MOST);
-            scales[r] = scale.to_bits();
+    let (steps, rest) = to.split_at_mut(shape.inputs / D::DEPTH * MR);
+    let (scales, sides) = rest.split_at_mut(blocks * MR);
+    let x = x.as_chunks::<BLOCK>().0;
+    let side = |scale: f32, sum: i32| {
+        if shape.least { (scale * sum as f32).to_bits() } else { (-i32::from(D::WEIGHT_OFFSET) * sum).cast_unsigned() }
+    };
+    for r in 0..rows {
+        for b in 0..blocks {
+            let x = &x[r * blocks + b][..length];
+            // As bits, so that a NaN is the largest of all.
+            let mut most = 0;
+            for i in 0..length {
+                most = most.max((x[i].to_bits() & 0x7fff_ffff).cast_signed());
+            }
+            let most = f32::from_bits(most.cast_unsigned());
+            let inverse = if most > 0.0 { D::INPUT_MOST / most } else { 0.0 };
+            let mut codes = [0i16; BLOCK];
+            for i in 0..length {
+                codes[i] = (x[i] * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()) as i16;
+            }
+            let mut sums = [0; 2];
+            for i in 0..length / 2 {
+                sums[0] += i32::from(codes[i]);
+                sums[1] += i32::from(codes[BLOCK / 2 + i]);
+            }
+            let mut words = [0u32; BLOCK / 2];
             if D::DEPTH == 4 {
-                // Loops over arrays: `map` on as many elements is not made into registers.
-                let mut bytes = [0; BLOCK];
-                for (byte, code) in bytes.iter_mut().zip(codes) {
-                    *byte = (code + D::INPUT_OFFSET) as u8;
+                let mut bytes = [0u8; BLOCK];
+                for i in 0..length {
+                    bytes[i] = (codes[i] + D::INPUT_OFFSET) as u8;
                 }
-                for (s, codes) in bytes.as_chunks().0.iter().enumerate() {
-                    steps[s * MR + r] = u32::from_le_bytes(*codes);
+                for s in 0..BLOCK / 4 {
+                    words[s] = u32::from_le_bytes(bytes.as_chunks().0[s]);
                 }
             } else {
-                let mut words = [0; BLOCK / 2];
-                for (word, [a, b]) in words.iter_mut().zip(codes.as_chunks().0) {
-                    *word = (a & 0xffff).cast_unsigned() | b.cast_unsigned() << 16;
-                }
-                for (s, word) in words.into_iter().enumerate() {
-                    steps[s * MR + r] = word;
+                for s in 0..BLOCK / 2 {
+                    words[s] = u32::from(codes[2 * s].cast_unsigned()) | u32::from(codes[2 * s + 1].cast_unsigned()) << 16;
                 }
             }
-            let side = |sum: i32| {
-                if shape.least {
-                    (scale * sum as f32).to_bits()
-                } else {
-                    (-i32::from(D::WEIGHT_OFFSET) * sum).cast_unsigned()
-                }
-            };
-            if shape.group == BLOCK {
-                sides[r] = side(sums[0] + sums[1]);
+            let count = BLOCK / D::DEPTH;
+            let steps = &mut steps[b * count * MR..(b + 1) * count * MR];
+            for s in 0..count {
+                steps[s * MR + r] = words[s];
+            }
+            let scale = most * (1.0 / D::INPUT_MOST);
+            scales[b * MR + r] = scale.to_bits();
+            if shape.group < BLOCK {
+                sides[2 * b * MR + r] = side(scale, sums[0]);
+                sides[(2 * b + 1) * MR + r] = side(scale, sums[1]);
             } else {
-                [sides[r], sides[MR + r]] = sums.map(side);
+                sides[b * MR + r] = side(scale, sums[0] + sums[1]);
             }
         }
     }
-}
-
-/// A block's scale, its codes, and their sums over each half.
-#[inline(always)]
-fn block(x: &[f32; BLOCK], input_most: f32) -> (f32, [i32; BLOCK], [i32; 2]) {
-    // As bits, so that a NaN is the largest of all.
-    let mut most = 0;
-    for v in x {
-        most = most.max((v.to_bits() & 0x7fff_ffff).cast_signed());
-    }
-    let most = f32::from_bits(most.cast_unsigned());
-    let inverse = if most > 0.0 { input_most / most } else { 0.0 };
-    let mut codes = [0; BLOCK];
-    for (code, v) in codes.iter_mut().zip(x) {
-        // The low bits alone, for blocks that are no numbers, whose scale tells.
-        *code = (v * inverse + ROUND).to_bits().wrapping_sub(ROUND.to_bits()).cast_signed() << 16 >> 16;
-    }
-    let mut sums = [0; 2];
-    for (sum, codes) in sums.iter_mut().zip(codes.as_chunks::<16>().0) {
-        for code in codes {
-            *sum += code;
-        }
-    }
-    (most * (1.0 / input_most), codes, sums)
 }

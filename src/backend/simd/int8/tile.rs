@@ -110,20 +110,25 @@ pub(super) unsafe fn tile<D: Dot, const MR: usize, const NV: usize, const GROUP:
 /// Halves, times `unit * 2^-112`. Numbers below the least normal half are exact too.
 #[inline(always)]
 pub(super) fn widen(unit: f32, halves: &[u8], to: &mut [f32]) {
-    for (to, half) in to.iter_mut().zip(halves.as_chunks::<2>().0) {
-        let bits = u32::from(u16::from_le_bytes(*half));
-        *to = f32::from_bits((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * unit;
+    let halves = halves.as_chunks::<2>().0;
+    assert_eq!(halves.len(), to.len());
+    for i in 0..to.len() {
+        let bits = u32::from(u16::from_le_bytes(halves[i]));
+        to[i] = f32::from_bits((bits & 0x8000) << 16 | (bits & 0x7fff) << 13) * unit;
     }
 }
 
 /// 32 bytes hold 32 codes in their low halves and the next 32 in their high ones; `add` is added to each.
+// By index, as in `rows`.
+#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 pub(super) fn spread(add: u8, bytes: &[u8], to: &mut [u8]) {
-    for (bytes, to) in bytes.as_chunks::<32>().0.iter().zip(to.as_chunks_mut::<64>().0) {
-        let (low, high) = to.split_at_mut(32);
-        for ((low, high), byte) in low.iter_mut().zip(high).zip(bytes) {
-            *low = (byte & 15).wrapping_add(add);
-            *high = (byte >> 4).wrapping_add(add);
+    let (bytes, to) = (bytes.as_chunks::<32>().0, to.as_chunks_mut::<64>().0);
+    assert_eq!(bytes.len(), to.len());
+    for i in 0..to.len() {
+        for j in 0..32 {
+            to[i][j] = (bytes[i][j] & 15).wrapping_add(add);
+            to[i][j + 32] = (bytes[i][j] >> 4).wrapping_add(add);
         }
     }
 }

@@ -66,7 +66,7 @@ impl Dot for Simd128 {
     const DEPTH: usize = 2;
     const WEIGHT_OFFSET: u8 = 0;
     const INPUT_MOST: f32 = 32767.0;
-    const INPUT_OFFSET: i32 = 0;
+    const INPUT_OFFSET: i16 = 0;
 
     #[inline(always)]
     unsafe fn start(_: *const i32, _: *const i32) -> v128 {

@@ -9,7 +9,7 @@ macro_rules! lanes {
     ($lanes:literal, $int:ty, $float:ty, $zero:ident, $set:ident, $cvt:ident, $setf:ident, $load:ident, $store:ident, $mul:ident, $fma:ident) => {
         const LANES: usize = $lanes;
         const FLOATS_IN_MEMORY: bool = $lanes == 4;
-        const INPUT_OFFSET: i32 = 0;
+        const INPUT_OFFSET: i16 = 0;
         type Sums = $int;
         type Floats = $float;
         type Weights = $int;
