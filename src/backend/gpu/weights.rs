@@ -1,6 +1,10 @@
 //! Weights on their way to the GPU: layer by layer, repacked a few rows at a time, never twice in memory.
 
-use super::{device::Device, memory::Buffer, shader::Store};
+use super::{
+    device::Device,
+    memory::Buffer,
+    shader::Store,
+};
 use crate::{
     backend::blocks::{self, GROUP, Scale},
     error::Result,

@@ -21,8 +21,8 @@ mod product;
 mod threads;
 
 pub use arch::Isa;
-pub use attention::{Sequence, attend};
 pub use ceiling::{Ceiling, ceiling};
+pub use attention::{Sequence, attend};
 pub use product::{Factors, Packed, Weight, gate_up, matmul};
 pub use threads::Threads;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::backend::blocks::tests::{TYPES, random_blocks};
 use super::super::{
     Attention,
     kernel::Access::{self, Read as R, Write as W},
@@ -10,7 +11,6 @@ use super::super::{
     shader::{self, Arithmetic, Fetch, Store, VARIANTS, Variant},
     weights::{Packer, Row, heads},
 };
-use crate::backend::blocks::tests::{TYPES, random_blocks};
 use crate::{
     kernels::{self, noise},
     model::Config,
