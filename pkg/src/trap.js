@@ -1,6 +1,7 @@
-// A trap of the WebAssembly code. The engine works in tasks of its own, where a trap rejects no promise: it is an uncaught error of the
-// thread, or a rejection that nobody handles, and is heard as one. All engines of a thread end with a trap, since they share an instance of the module, and the thread
-// takes no other. (Node has no such event: there it ends the worker, which client.js hears of, or the process.)
+// A trap of the WebAssembly code. The engine works in tasks of its own, where a trap reaches no promise that we hold: it is an uncaught error
+// of the thread, or a rejection that nobody handles, and is heard as one. All engines of a thread end with a trap, since they share an
+// instance of the module, and the thread takes no other. (Node has no such event: there it ends the worker, which client.js hears of, or
+// the process.)
 import { isTrap } from './errors.js';
 
 const running = new Set(); // how to end each piece of work
