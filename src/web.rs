@@ -11,6 +11,8 @@ use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::{JsFuture, future_to_promise};
 use web_time::{Duration, Instant};
 
+#[cfg(feature = "threads")]
+use crate::backend::simd::Threads;
 use crate::{
     backend::Pace,
     error::{Error, ErrorKind, Result},
@@ -165,7 +167,7 @@ impl Engine {
                 }
                 if call.cancelled() { Err(Error::aborted()) } else { Ok(()) }
             };
-            let options = LoadOptions { name, threads: 1, ..load_options(&options)? };
+            let options = LoadOptions { name, ..load_options(&options)? };
             let reranker = Reranker::load(files, options, report).await?;
             Ok(Engine { reranker: Rc::new(reranker) }.into())
         })
@@ -260,6 +262,8 @@ impl Engine {
     /// What was loaded.
     pub fn info(&self) -> Result<JsValue, JsValue> {
         let info = to_js(self.reranker.info()).map_err(|e| js_error(&e))?;
+        let instructions = if cfg!(target_feature = "relaxed-simd") { "relaxed-simd" } else { "simd128" };
+        set(info.unchecked_ref(), "instructions", &instructions.into());
         #[cfg(feature = "gpu")]
         if let Some(gpu) = self.reranker.gpu() {
             set(info.unchecked_ref(), "adapter", &to_js(gpu.adapter()).map_err(|e| js_error(&e))?);
@@ -279,6 +283,35 @@ impl Engine {
     /// Frees what lies on a GPU at once, whatever still runs.
     pub fn unload(&self) {
         self.reranker.unload();
+    }
+
+    /// A mark by which JavaScript tells this build from the others.
+    #[cfg(target_feature = "relaxed-simd")]
+    #[wasm_bindgen(js_name = relaxedSimd)]
+    pub fn relaxed_simd() {}
+
+    /// Makes the calling worker one of the engine's threads, which `ready` hears of; returns when `endThreads` is called.
+    #[cfg(feature = "threads")]
+    #[wasm_bindgen(js_name = serveThread)]
+    pub fn serve_thread(ready: &Function) {
+        Threads::serve(|| {
+            // What it throws would be its own fault.
+            let _ = ready.call0(&JsValue::NULL);
+        });
+    }
+
+    /// Lets all workers return from `serveThread`.
+    #[cfg(feature = "threads")]
+    #[wasm_bindgen(js_name = endThreads)]
+    pub fn end_threads() {
+        Threads::end();
+    }
+
+    /// To be called after a trap in `serveThread`: the engine's own thread then traps too, where it would wait for ever.
+    #[cfg(feature = "threads")]
+    #[wasm_bindgen(js_name = failThread)]
+    pub fn fail_thread() {
+        Threads::fail();
     }
 
     /// Resolves to `{ reason, message }` once the GPU's device is lost; never on the CPU.
@@ -319,6 +352,7 @@ fn load_options(options: &JsValue) -> Result<LoadOptions> {
     };
     Ok(LoadOptions {
         device,
+        threads: whole(field(options, "threads").as_f64(), "threads")?.unwrap_or(1),
         #[cfg(feature = "gpu")]
         gpu: crate::backend::GpuOptions {
             power: match text("powerPreference").as_deref() {

@@ -132,6 +132,11 @@ function progressOf({ label, event }) {
   return { label: `Loading ${label}`, text: parts.join(' · '), value: total > 0 ? (100 * loaded) / total : null }
 }
 
+function threads({ threads }) {
+  if (threads > 1) return count(threads)
+  return globalThis.crossOriginIsolated ? 'one' : 'one: the host of this page does not isolate it from others, which browsers ask for before they let it use more'
+}
+
 function facts(info, why) {
   const rows = [
     ['Name', info.name],
@@ -141,6 +146,7 @@ function facts(info, why) {
     ['Vocabulary', `${count(info.vocabulary)} tokens, prompts up to ${count(info.contextLength)}`],
     ['Device', `${deviceName(info)}, in a worker of its own`],
     ['Why this device', why],
+    ['Threads', info.device === 'wasm' && threads(info)],
     ['Kernels', info.kernels],
     ['Notes', info.warnings.join(' ')],
   ]

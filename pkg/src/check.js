@@ -146,12 +146,16 @@ const oneOf = (...names) => (where, value) => {
 };
 const anything = () => {};
 
+const MOST_THREADS = 64;
+
 const loadRules = {
   model: anything,
   tokenizer: anything,
   revision: rules.string,
   device: oneOf('auto', 'webgpu', 'wasm'),
-  threads: (where, value) => value === 'auto' || rules.positive(where, value),
+  threads: (where, value) => {
+    if (value !== 'auto' && !(Number.isSafeInteger(value) && value >= 1 && value <= MOST_THREADS)) throw wrong(where, `'auto' or a whole number from 1 to ${MOST_THREADS}`, value);
+  },
   worker: (where, value) => {
     if (typeof value !== 'boolean' && typeof value.postMessage !== 'function') throw wrong(where, 'true, false or a Worker', value);
   },
@@ -182,7 +186,6 @@ function checkGpu(gpu, { device, worker }) {
 // Options that this version cannot honour are refused, never dropped: a caller who asks for a hash check must not believe it was made.
 export function checkLoad(options) {
   const clean = pick(options, loadRules);
-  const warnings = [];
   const gpu = checkGpu(options?.gpu, clean);
   if (options?.streaming != null && options.streaming !== false) {
     throw unsupported('options.streaming is not supported by this version: the whole model is held in memory.');
@@ -191,8 +194,7 @@ export function checkLoad(options) {
   if (clean.cache === 'opfs' || clean.cache === 'cache-api') {
     throw unsupported(`options.cache '${clean.cache}' is not supported by this version: use 'auto' or 'none'.`);
   }
-  if (clean.threads > 1) warnings.push(`threads: ${clean.threads} was asked for; this version computes on one thread of the CPU.`);
-  return { ...clean, gpu, warnings };
+  return { ...clean, gpu };
 }
 
 // The caller's own fetch, whose answers are checked.

@@ -1,5 +1,6 @@
 // The page's side of a worker: the same interface as local.js, with the engine in another thread.
 import { abortable, RerankError, throwIfAborted, unsupported } from './errors.js';
+import { hear } from './hear.js';
 import { connect } from './rpc.js';
 
 const HELLO_MS = 30_000;
@@ -43,16 +44,6 @@ function start(platform) {
     if (error instanceof RerankError) throw error;
     throw new NoWorker(error.message);
   }
-}
-
-// Listens to a Worker or MessagePort, or to Node's; gives the function that ends it.
-function hear(target, event, listener) {
-  if (target.addEventListener) {
-    target.addEventListener(event, listener);
-    return () => target.removeEventListener(event, listener);
-  }
-  target.on?.(event, listener);
-  return () => target.off?.(event, listener);
 }
 
 // Resolves when the worker's script answers.

@@ -1,10 +1,12 @@
 // Entry for edge runtimes where the caller imports the WebAssembly module and passes it as `wasm`.
+import * as measure from './capabilities.js';
 import { load, RerankerBase } from './reranker.js';
 import * as edge from './platform/edge.js';
 
-export { capabilities } from './capabilities.js';
 export { RerankError } from './errors.js';
 export { models } from './registry.js';
+
+export const capabilities = () => measure.capabilities(edge);
 
 export class Reranker extends RerankerBase {
   static load(options) {

@@ -1,36 +1,85 @@
-// The WebAssembly module, loaded once a thread.
-import { hasSimd } from './capabilities.js';
+// The WebAssembly module, loaded once a thread and build.
+import { buildOf, nameOf } from './builds.js';
+import { hasRelaxedSimd, hasSimd } from './capabilities.js';
 import { RerankError, unsupported } from './errors.js';
+import { Pool } from './pool.js';
 
-let loading = null;
+const started = new Map(); // build, or 'given' -> promise of an engine
 
-export function loadEngine(platform, wasm) {
-  loading ??= start(platform, wasm).catch((error) => {
-    loading = null;
-    throw error;
-  });
-  return loading;
+function once(key, start) {
+  if (!started.has(key)) {
+    const starting = start();
+    started.set(key, starting);
+    starting.catch(() => started.delete(key));
+  }
+  return started.get(key);
 }
 
-async function start(platform, wasm) {
+// Gives { Engine, pool }; `pool` is null where this thread computes alone. `wasm` is the caller's own module, whichever build that is.
+export function loadEngine(platform, wasm, several) {
+  if (wasm !== undefined) return once('given', () => start(platform, wasm));
+  const build = (threads) => nameOf({ relaxed: hasRelaxedSimd(), threads });
+  const threaded = build(true);
+  if (several && started.has(threaded)) return started.get(threaded);
+  const memory = several ? shareMemory() : null;
+  const name = build(Boolean(memory));
+  return once(name, () => start(platform, undefined, { name, memory }));
+}
+
+const PAGES = 64; // more than the module asks for at its start, less than any model needs
+
+// 4 GiB are as much as the module can address; some systems grant less. Null where there is none.
+function shareMemory() {
+  for (const maximum of [65_536, 32_768, 16_384]) {
+    try {
+      return new WebAssembly.Memory({ initial: PAGES, maximum, shared: true });
+    } catch {
+      // the next one is smaller
+    }
+  }
+  return null;
+}
+
+async function start(platform, wasm, chosen) {
   if (typeof WebAssembly === 'undefined') throw unsupported('WebAssembly is switched off here (a browser setting or lockdown mode): switch it on for this page.');
   if (!hasSimd()) throw unsupported('This engine needs WebAssembly SIMD: use Chrome 91, Firefox 89, Safari 16.4, Node 20 or newer.');
-  const [glue, source] = await Promise.all([import('../dist/edge_reranker.js').catch(noGlue), platform.wasm(wasm)]);
-  try {
-    await glue.default({ module_or_path: source });
-  } catch (cause) {
-    const csp = /content security policy|unsafe-eval|disallowed by embedder/i.test(cause.message);
-    throw unsupported(
-      csp
-        ? "The page's Content-Security-Policy forbids WebAssembly: add 'wasm-unsafe-eval' to script-src."
-        : `The WebAssembly module does not start: ${cause.message}. Is the .wasm file the one of this package version, whole, and not an HTML page?`,
-    );
-  }
-  return glue.Engine;
+  const loading = chosen && loadGlue(platform, chosen.name);
+  loading?.catch(() => {}); // heard below, after the module
+  const source = await platform.wasm(wasm, chosen?.name);
+  const module = await compile(source).catch(noStart);
+  const build = chosen?.name ?? buildOf(module);
+  const glue = await (loading ?? loadGlue(platform, build));
+  const threaded = build.endsWith('-threads');
+  const memory = chosen?.memory ?? (threaded ? shareMemory() : null);
+  await glue.default({ module_or_path: module, memory }).catch(noStart);
+  const { Engine } = glue;
+  return { Engine, pool: threaded ? new Pool({ Engine, build, module, memory }, platform) : null };
 }
 
-function noGlue(cause) {
-  throw new RerankError('download', `Cannot load dist/edge_reranker.js: ${cause.message}. Serve the package's dist folder beside its src folder.`, { cause });
+async function loadGlue(platform, build) {
+  const load = platform.builds[build];
+  if (!load) throw unsupported(`The build ${build} of the module does not run here: pass dist/edge_reranker_bg.wasm or dist/edge_reranker_relaxed_bg.wasm as \`wasm\`.`);
+  try {
+    return await load();
+  } catch (cause) {
+    throw new RerankError('download', `Cannot load the script of the build ${build}: ${cause.message}. Serve the package's dist folder beside its src folder.`, { cause });
+  }
+}
+
+async function compile(source) {
+  if (source instanceof WebAssembly.Module) return source;
+  if (!(source instanceof Response)) return WebAssembly.compile(source);
+  const streams = WebAssembly.compileStreaming && source.headers.get('Content-Type') === 'application/wasm';
+  return streams ? WebAssembly.compileStreaming(source) : WebAssembly.compile(await source.arrayBuffer());
+}
+
+function noStart(cause) {
+  const csp = /content security policy|unsafe-eval|disallowed by embedder/i.test(cause.message);
+  throw unsupported(
+    csp
+      ? "The page's Content-Security-Policy forbids WebAssembly: add 'wasm-unsafe-eval' to script-src."
+      : `The WebAssembly module does not start: ${cause.message}. Is the .wasm file one of this package version, whole, and not an HTML page?`,
+  );
 }
 
 // Fetches the module from an address, so that it compiles while it arrives.

@@ -5,28 +5,31 @@ import { abortable, asRerankError, RerankError, throwIfAborted } from './errors.
 import { inTurn } from './presented.js';
 import { Progress } from './progress.js';
 import { openSources } from './sources.js';
+import { planThreads, refused } from './threads.js';
 import { onTrap, trapped, watched } from './trap.js';
 import { recall, remember } from './tuning.js';
 
-// `spec`: { model, tokenizer?, wasm?, device?, powerPreference? } of spec.js.
+// `spec`: { model, tokenizer?, wasm?, device?, threads?, powerPreference? } of spec.js.
 // `hooks`: { platform, fetch?, reader?, gpuDevice?, signal?, onProgress? }.
 export async function openLocal(spec, hooks) {
   if (trapped()) throw asRerankError(trapped());
-  const loading = loadEngine(hooks.platform, spec.wasm);
-  loading.catch(() => {}); // heard below, after the sources
   const { powerPreference } = spec;
   const choice = await abortable(chooseDevice(spec.device, { powerPreference, given: hooks.gpuDevice }), hooks.signal);
   try {
-    return await openOn(choice, loading, spec, hooks);
+    return await openOn(choice, spec, hooks);
   } catch (error) {
     const bound = hooks.gpuDevice || spec.device === choice.device;
     if (bound || choice.device === 'wasm' || !isOfGpu(error) || trapped()) throw error;
     const reason = `The CPU computes, since the GPU failed while the model was loaded (${error.code}: ${error.message}).`;
-    return openOn({ device: 'wasm', reason, warning: reason }, loading, spec, hooks);
+    return openOn({ device: 'wasm', reason, warning: reason }, spec, hooks);
   }
 }
 
-async function openOn(choice, loading, spec, { platform, signal, reader, onProgress, gpuDevice, ...hooks }) {
+async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuDevice, ...hooks }) {
+  const plan = choice.device === 'wasm' ? planThreads(spec.threads, platform) : { count: 1 };
+  const loading = loadEngine(platform, spec.wasm, plan.count > 1);
+  const engaging = engage(loading, plan, spec); // the threads start while the model is read
+  engaging.catch(() => {}); // heard below, after the sources
   const progress = new Progress(onProgress, spec.model.name);
   const context = { platform, signal, reader, progress, fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
   const sources = await openSources(spec.tokenizer ? [spec.model, { ...spec.tokenizer, name: 'tokenizer.json' }] : [spec.model], context);
@@ -47,22 +50,32 @@ async function openOn(choice, loading, spec, { platform, signal, reader, onProgr
     },
   }));
   try {
-    const Engine = await abortable(loading, signal);
-    const options = { name: spec.model.name, signal, ...(await deviceOptions(choice, spec, gpuDevice)) };
+    const { Engine } = await abortable(loading, signal);
+    const options = { name: spec.model.name, signal, threads: plan.count, ...(await deviceOptions(choice, spec, gpuDevice)) };
     const handler = gpuDevice?.onuncapturederror;
     const load = () => {
       throwIfAborted(signal);
       return watched(() => Engine.load(files, options));
     };
     const engine = await (choice.device === 'wasm' ? load() : inTurn(gpuDevice, load));
+    const crew = await engaging;
     for (const file of sources.files) file.done();
     progress.ready();
-    return new Local(engine, choice, () => gpuDevice && (gpuDevice.onuncapturederror = handler));
+    return new Local(engine, choice, crew, () => gpuDevice && (gpuDevice.onuncapturederror = handler));
   } catch (error) {
+    engaging.then((crew) => crew.release()).catch(() => {});
     throw asRerankError(readError ?? error);
   } finally {
     await sources.close();
   }
+}
+
+// The threads that the engine gets, until `release`.
+async function engage(loading, { count, warning }, { threads: wanted, wasm }) {
+  const { pool } = await loading;
+  if (count > 1 && pool) return { ...(await pool.hire(count)), release: () => pool.release() };
+  const alone = wasm === undefined ? 'no shared memory could be had.' : 'the module given as `wasm` is one without threads.';
+  return { threads: 1, warning: warning ?? (count > 1 && wanted > 1 ? refused(wanted, alone) : undefined), release: () => {} };
 }
 
 async function deviceOptions({ device, adapter, subgroups }, { powerPreference }, gpuDevice) {
@@ -83,6 +96,7 @@ function everySlice(sliceMs = 30) {
 class Local {
   #engine;
   #choice;
+  #crew;
   #restore;
   #unwatch;
   #gone = null; // why no call is taken any more
@@ -93,13 +107,14 @@ class Local {
   lost = new Promise((resolve) => (this.#lost = resolve));
 
   // `restore` gives a caller's device back as it was.
-  constructor(engine, choice, restore) {
+  constructor(engine, choice, crew, restore) {
     this.#engine = engine;
     this.#choice = choice;
+    this.#crew = crew;
     this.#restore = restore;
-    this.info = { ...engine.info(), deviceReason: choice.reason };
+    this.info = { ...engine.info(), deviceReason: choice.reason, threads: crew.threads };
     if (this.info.adapter) this.info.adapter.name = choice.adapter; // the engine cannot see it
-    this.warnings = choice.warning ? [choice.warning] : [];
+    this.warnings = [choice.warning, crew.warning].filter(Boolean);
     this.#unwatch = onTrap(() => {
       this.#engine = null; // its memory can no longer be trusted, not even to free it
       this.#lost({ reason: 'oom' });
@@ -128,6 +143,7 @@ class Local {
     this.#engine?.free();
     this.#engine = null;
     this.#restore();
+    await this.#crew.release();
   }
 
   // The device is gone. Calls are failed here too: what waits for a device that is gone may wait for ever.

@@ -1,5 +1,4 @@
 // Entry for Node, Deno and Bun.
-import { availableParallelism } from 'node:os';
 import * as measure from './capabilities.js';
 import { load, RerankerBase } from './reranker.js';
 import * as node from './platform/node.js';
@@ -7,7 +6,7 @@ import * as node from './platform/node.js';
 export { RerankError } from './errors.js';
 export { models } from './registry.js';
 
-export const capabilities = () => measure.capabilities(availableParallelism());
+export const capabilities = () => measure.capabilities(node);
 
 export class Reranker extends RerankerBase {
   static load(options) {

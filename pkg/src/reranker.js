@@ -27,13 +27,11 @@ function during({ onScore, ...options }, signal, fail) {
 // The platform's entry (index.js, node.js, workerd.js) extends this class with its own `load`.
 export class RerankerBase {
   #live;
-  #warnings;
   #queue = new Queue();
 
-  constructor(live, warnings) {
+  constructor(live) {
     if (!(live instanceof Live)) throw unsupported('Use `await Reranker.load()`: a model is loaded asynchronously.');
     this.#live = live;
-    this.#warnings = warnings;
     live.ended.then(({ reason }) => this.#queue.refuse(() => new RerankError('not-loaded', `The engine was lost (${reason}): load the model again.`)));
   }
 
@@ -47,7 +45,7 @@ export class RerankerBase {
     const list = checkRequest(query, documents, clean);
     if (!list.length) return this.#queue.run(clean.signal, () => this.#nothing());
     const result = await this.#run(clean, (backend, options) => backend.rerank(query, list, options));
-    return { ...result, warnings: [...this.#allWarnings(), ...result.warnings] };
+    return { ...result, warnings: [...this.#live.warnings, ...result.warnings] };
   }
 
   // Scores as they are known, in the order of the computation. Leaving the loop stops the work.
@@ -104,7 +102,7 @@ export class RerankerBase {
 
   info() {
     const { info } = this.#live;
-    return { ...info, warnings: [...this.#allWarnings(), ...info.warnings] };
+    return { ...info, warnings: [...this.#live.warnings, ...info.warnings] };
   }
 
   async unload() {
@@ -122,10 +120,6 @@ export class RerankerBase {
     return this.#queue.run(clean.signal, (signal, fail) => this.#live.use(signal, (backend) => work(backend, during(clean, signal, fail))));
   }
 
-  #allWarnings() {
-    return [...this.#warnings, ...this.#live.warnings];
-  }
-
   #nothing() {
     const { name, device } = this.#live.info;
     return {
@@ -134,16 +128,16 @@ export class RerankerBase {
       timings: { tokenizeMs: 0, inferMs: 0, totalMs: 0 },
       model: name,
       device,
-      warnings: this.#allWarnings(),
+      warnings: this.#live.warnings,
     };
   }
 }
 
 export async function load(Class, options, platform) {
-  const { warnings, signal, ...clean } = checkLoad(options);
+  const { signal, ...clean } = checkLoad(options);
   throwIfAborted(signal);
   const reopen = (signal) => openAgain(clean, signal, platform);
-  return new Class(new Live(await open(clean, signal, platform), reopen), warnings);
+  return new Class(new Live(await open(clean, signal, platform), reopen));
 }
 
 // A device that the caller gave is not there any more: the GPU is asked for another one.
@@ -178,8 +172,8 @@ async function open(clean, outer, platform) {
 }
 
 async function openBackend(clean, platform) {
-  const { device, gpu, signal, onProgress } = clean;
-  const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform), device, powerPreference: gpu.powerPreference };
+  const { device, threads, gpu, signal, onProgress } = clean;
+  const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform), device, threads, powerPreference: gpu.powerPreference };
   if (clean.tokenizer) spec.tokenizer = await describeTokenizer(clean.tokenizer, platform);
   const reader = spec.model.kind === 'reader' ? clean.model : undefined;
   const hooks = { platform, signal, onProgress, reader, gpuDevice: gpu.device, fetch: clean.fetch && checkFetch(clean.fetch) };

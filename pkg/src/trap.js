@@ -1,6 +1,7 @@
-// A trap of the WebAssembly code. The engine works in tasks of its own, where a trap rejects no promise: it is an uncaught error of the
-// thread, and is heard as one. All engines of a thread share one instance of the module, so a trap ends them all, and the thread
-// takes no other. (Node has no such event: there it ends the worker, which client.js hears of, or the process.)
+// A trap of the WebAssembly code. The engine works in tasks of its own, where a trap reaches no promise that we hold: it is an uncaught error
+// of the thread, or a rejection that nobody handles, and is heard as one. All engines of a thread end with a trap, since they share an
+// instance of the module, and the thread takes no other. (Node has no such event: there it ends the worker, which client.js hears of, or
+// the process.)
 import { isTrap } from './errors.js';
 
 const running = new Set(); // how to end each piece of work
@@ -17,10 +18,13 @@ function fall(error) {
 }
 
 function heard(event) {
-  if (!isTrap(event.error)) return;
+  const error = event.error ?? event.reason;
+  if (!isTrap(error)) return;
   event.preventDefault?.();
-  fall(event.error);
+  fall(error);
 }
+
+const EVENTS = ['error', 'unhandledrejection'];
 
 // Settles as `work()` does, or rejects with the trap that ended it.
 export async function watched(work) {
@@ -28,7 +32,7 @@ export async function watched(work) {
   let end;
   const fell = new Promise((_, reject) => (end = reject));
   running.add(end);
-  globalThis.addEventListener?.('error', heard); // one listener, however often it is added
+  for (const event of EVENTS) globalThis.addEventListener?.(event, heard); // one listener, however often it is added
   try {
     return await Promise.race([work(), fell]);
   } catch (error) {
@@ -36,7 +40,7 @@ export async function watched(work) {
     throw error;
   } finally {
     running.delete(end);
-    if (!running.size) globalThis.removeEventListener?.('error', heard);
+    if (!running.size) for (const event of EVENTS) globalThis.removeEventListener?.(event, heard);
   }
 }
 

@@ -1,11 +1,13 @@
 // Entry for Cloudflare Workers, which compile the imported module at deploy time.
 import module from '../dist/edge_reranker_bg.wasm';
+import * as measure from './capabilities.js';
 import { load, RerankerBase } from './reranker.js';
 import * as edge from './platform/edge.js';
 
-export { capabilities } from './capabilities.js';
 export { RerankError } from './errors.js';
 export { models } from './registry.js';
+
+export const capabilities = () => measure.capabilities(edge);
 
 export class Reranker extends RerankerBase {
   static load(options) {

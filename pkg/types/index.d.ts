@@ -46,6 +46,12 @@ export interface LoadOptions {
    * takes any adapter, one in software too, and fails with `webgpu-unavailable` without. `info().deviceReason` tells what was chosen and why.
    */
   device?: 'auto' | 'webgpu' | 'wasm' | null;
+  /**
+   * Threads that compute on the CPU, the engine's own among them: 1 to 64, or 'auto', the default: one a core, at most 8. They need a worker
+   * for the engine in a page, and a page that is cross-origin isolated: served, with all its scripts, with the headers
+   * `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp`. Without, one thread computes, and a number
+   * above 1 brings a warning. `info().threads` tells how many there are. Models that share a worker, or Node's own thread, share its threads.
+   */
   threads?: number | 'auto' | null;
   /**
    * Compute in a worker: true in browsers and false elsewhere by default. Also a Worker that runs `edge-reranker/worker`; if it reports an
@@ -54,8 +60,11 @@ export interface LoadOptions {
    */
   worker?: boolean | WorkerLike | null;
   /**
-   * The WebAssembly module, where it does not lie beside the scripts. A thread starts the module once: once a model was loaded in it, later
-   * loads in the same thread use the module that is there, and this option changes nothing.
+   * The WebAssembly module, where it does not lie beside the scripts: any of the four in `dist`, whose build is read off the module.
+   * `edge_reranker_bg.wasm` runs wherever the package does, `edge_reranker_relaxed_bg.wasm` where there is relaxed SIMD
+   * (`capabilities().relaxedSimd`) and is faster there; those with `threads` in their names need shared memory and compute on the CPU only.
+   * Left out, the best for this place is fetched from `dist`, and no other. A thread starts a given module once: later loads in the same
+   * thread that give one use the module that is there.
    */
   wasm?: string | URL | BufferSource | WebAssembly.Module | null;
   /**
@@ -161,6 +170,10 @@ export interface ModelInfo {
   device: string;
   /** Why this device, in a sentence. */
   deviceReason: string;
+  /** Threads of the CPU that compute. */
+  threads: number;
+  /** What the WebAssembly module is built for. */
+  instructions: 'simd128' | 'relaxed-simd';
   /** On 'webgpu': the adapter that computes. */
   adapter?: { name: string; f16: boolean; subgroups: boolean; packedInt8: boolean; software: boolean };
   /** On 'webgpu': which variants of the kernels are in use. */
@@ -200,8 +213,9 @@ export interface Capabilities {
   packedInt8: boolean;
   adapter: { vendor: string; architecture: string; description: string; software: boolean } | null;
   simd: boolean;
+  /** The build with relaxed SIMD is taken here. */
   relaxedSimd: boolean;
-  /** How many threads could compute here. */
+  /** How many threads `threads: 'auto'` takes here, for an engine in a worker. */
   threads: number;
   /** Those of the adapter, null without one. */
   limits: {

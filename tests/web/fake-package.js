@@ -48,7 +48,7 @@ export class Reranker {
   info() {
     return {
       name: 'fake', architecture: 'qwen3', format: 'gguf', quantization: 'F32', parameters: 1e6, bytes: 4e6, layers: 1, hidden: 64, intermediate: 64,
-      heads: 1, kvHeads: 1, headDim: 64, vocabulary: 512, contextLength: 4096, tied: true, head: 'tied', device: this.#device, deviceReason: `Asked for ${this.#options.device}.`, warnings: [],
+      heads: 1, kvHeads: 1, headDim: 64, vocabulary: 512, contextLength: 4096, tied: true, head: 'tied', device: this.#device, deviceReason: `Asked for ${this.#options.device}.`, threads: 1, instructions: 'simd128', warnings: [],
       ...(this.#device === 'webgpu' && { adapter, kernels: 'q8 x f32' }),
     }
   }

@@ -1,5 +1,5 @@
 // The package around an engine and a GPU that are not real: a copy whose dist/ holds fake-engine.js.
-import { cp, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
@@ -11,10 +11,14 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const root = await mkdtemp(join(tmpdir(), 'edge-reranker-'));
 after(() => rm(root, { recursive: true, force: true }));
 await cp(here('../../pkg/src'), join(root, 'src'), { recursive: true });
-await cp(here('fake-engine.js'), join(root, 'dist/edge_reranker.js'));
+for (const build of ['edge_reranker', 'edge_reranker_relaxed']) {
+  await cp(here('fake-engine.js'), join(root, `dist/${build}.js`));
+  await writeFile(join(root, `dist/${build}_bg.wasm`), Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
+}
 await cp(here('fake-gpu.mjs'), join(root, 'src/fake-gpu.mjs'));
 await writeFile(join(root, 'package.json'), '{ "type": "module" }');
-await writeFile(join(root, 'dist/edge_reranker_bg.wasm'), '');
+const platform = join(root, 'src/platform/node.js');
+await writeFile(platform, (await readFile(platform, 'utf8')).replace('cores = availableParallelism', 'cores = () => 1')); // the fake has no threads
 await writeFile(join(root, 'dist/mini.gguf'), 'a model');
 await rename(join(root, 'src/node-worker.js'), join(root, 'src/real-worker.js'));
 await writeFile(join(root, 'src/node-worker.js'), `

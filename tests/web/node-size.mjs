@@ -8,9 +8,10 @@ const scripts = async (folder) =>
   (await readdir(new URL(folder, pkg), { withFileTypes: true })).filter((entry) => entry.name.endsWith('.js')).map((entry) => folder + entry.name);
 
 const row = (label, bytes) =>
-  console.log([label.padEnd(28), ...[bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length].map((n) => String(n).padStart(10))].join(' '));
+  console.log([label.padEnd(44), ...[bytes.length, gzipSync(bytes, { level: 9 }).length, brotliCompressSync(bytes).length].map((n) => String(n).padStart(10))].join(' '));
 
-console.log(`${''.padEnd(28)} ${['raw', 'gzip', 'brotli'].map((head) => head.padStart(10)).join(' ')}`);
-for (const file of ['dist/edge_reranker_bg.wasm', 'dist/edge_reranker.js', 'dist/mini.gguf']) row(file, await read(file));
+console.log(`${''.padEnd(44)} ${['raw', 'gzip', 'brotli'].map((head) => head.padStart(10)).join(' ')}`);
+const dist = (await readdir(new URL('dist/', pkg))).filter((name) => /\.(wasm|js|gguf)$/.test(name)).sort();
+for (const name of dist) row(`dist/${name}`, await read(`dist/${name}`));
 const sources = [...(await scripts('src/')), ...(await scripts('src/platform/'))];
 row('src/ (all scripts)', Buffer.concat(await Promise.all(sources.map(read))));

@@ -8,7 +8,7 @@ const options: LoadOptions[] = [
   {},
   { model: 'mini', device: 'wasm', worker: false, threads: 'auto', onProgress },
   { model: new URL('https://models.example/a.gguf'), tokenizer: new Uint8Array(1), fetch, signal: AbortSignal.timeout(5) },
-  { model: reader, wasm: new URL('https://models.example/a.wasm'), worker: new Worker('worker.js') },
+  { model: reader, threads: 4, wasm: new URL('https://models.example/a.wasm'), worker: new Worker('worker.js') },
   { model: new File([], 'a.gguf'), cache: 'none', revision: null },
   { model: new Blob([]), wasm: new ArrayBuffer(8), gpu: { powerPreference: 'low-power' } },
 ];
@@ -31,7 +31,7 @@ export async function use(): Promise<RerankResult> {
   const names: string[] = (await models.list()).map((model) => model.label);
   const lost: { reason: 'destroyed' | 'device-lost' | 'oom' } = await reranker.lost;
   const adapter: string | undefined = able.adapter?.vendor ?? info.adapter?.name ?? info.kernels;
-  console.log(scores, ids, sharedPrefix, info.layers, able.simd, names, lost.reason, adapter, able.packedInt8, info.deviceReason);
+  console.log(scores, ids, sharedPrefix, info.layers, info.threads, info.instructions === 'relaxed-simd', able.simd, names, lost.reason, adapter, able.packedInt8, info.deviceReason);
   await reranker.rerank('query', passages);
   return reranker.rerank('query', documents, { topN: 1, threshold: null, keepPrefix: true, onScore: ({ done, total }) => console.log(done / total) });
 }

@@ -1,5 +1,6 @@
-// A small static server for the page and its tests: `node serve.mjs FOLDER [--port 8000] [--base /sub/] [--host 127.0.0.1]`.
-// Range requests, right types, and the page's own Content-Security-Policy as a header, so that workers are bound by it too.
+// A small static server for the page and its tests: `node serve.mjs FOLDER [--port 8000] [--base /sub/] [--host 127.0.0.1] [--shared]`.
+// Range requests, right types, the page's own Content-Security-Policy as a header, so that workers are bound by it too, and the headers
+// that isolate the page from other origins, so that the engine may use threads.
 import { createReadStream } from 'node:fs';
 import { readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -19,7 +20,7 @@ const TYPES = {
   '.txt': 'text/plain; charset=utf-8',
   '.webmanifest': 'application/manifest+json',
 };
-const USAGE = 'node serve.mjs [FOLDER] [--port 8000] [--base /sub/] [--host 127.0.0.1]';
+const USAGE = 'node serve.mjs [FOLDER] [--port 8000] [--base /sub/] [--host 127.0.0.1] [--shared: without the headers that isolate the page]';
 const STRICT = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data:; connect-src 'self'; worker-src 'self'; base-uri 'none'; form-action 'none'";
 
 async function policyOf(root) {
@@ -28,13 +29,14 @@ async function policyOf(root) {
   return `${policy}; frame-ancestors 'none'`;
 }
 
-// Gives { url, close }. A busy port is replaced by a free one; port 0 takes any.
-export async function serve({ root, base = '/', port = 0, host = '127.0.0.1' }) {
+// Gives { url, close }. A busy port is replaced by a free one; port 0 takes any. `hear` is told every path that is asked for.
+export async function serve({ root, base = '/', port = 0, host = '127.0.0.1', isolated = true, hear = () => {} }) {
   const folder = resolve(root);
   const prefix = `/${base.replace(/^\/+|\/+$/g, '')}/`.replace('//', '/');
   const policy = await policyOf(folder);
   const server = createServer((request, response) => {
-    answer(request, response, { folder, prefix, policy }).catch(() => response.destroy());
+    hear(request.url);
+    answer(request, response, { folder, prefix, policy, isolated }).catch(() => response.destroy());
   });
   const listen = (at) =>
     new Promise((done, failed) => {
@@ -52,7 +54,11 @@ export async function serve({ root, base = '/', port = 0, host = '127.0.0.1' }) 
   return { url: `http://${host}:${server.address().port}${prefix}`, close };
 }
 
-async function answer(request, response, { folder, prefix, policy }) {
+async function answer(request, response, { folder, prefix, policy, isolated }) {
+  if (isolated) {
+    response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
+    response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
+  }
   response.setHeader('Content-Security-Policy', policy);
   response.setHeader('X-Content-Type-Options', 'nosniff');
   response.setHeader('Referrer-Policy', 'no-referrer');
@@ -107,6 +113,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
         port: { type: 'string', default: '8000' },
         base: { type: 'string', default: '/' },
         host: { type: 'string', default: '127.0.0.1' },
+        shared: { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h' },
       },
     });
@@ -115,7 +122,7 @@ if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) 
       const port = /^\d{1,5}$/.test(values.port) ? Number(values.port) : NaN;
       if (!(port <= 65535)) throw new Error(`--port must be a whole number from 0 to 65535, not '${values.port}'.`);
       const root = positionals[0] ?? fileURLToPath(new URL('../../target/site', import.meta.url));
-      const { url } = await serve({ root, base: values.base, host: values.host, port });
+      const { url } = await serve({ root, base: values.base, host: values.host, port, isolated: !values.shared });
       console.log(`Serving ${root} at ${url} (Ctrl+C ends it)`);
     }
   } catch (error) {

@@ -1,9 +1,14 @@
 // Edge runtimes: no worker, no compiling at run time; the module and the model are given by the caller.
+import { BUILDS } from '../builds.js';
 import { badInput, unsupported } from '../errors.js';
 
 export const name = 'edge';
 export const workerByDefault = false;
 export const requestInit = {};
+export const builds = BUILDS;
+
+export const cores = () => 1;
+export const threadObstacle = () => 'this runtime has no threads.';
 
 export const spawn = () => {
   throw unsupported('There are no workers here: leave the `worker` option out.');

@@ -1,8 +1,10 @@
 // Node, Deno and Bun: files are read from the disk (Node's fetch refuses file: addresses).
 import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
+import { ALL_BUILDS, MODULES } from '../builds-threads.js';
 import { badInput, RerankError } from '../errors.js';
 import { fetchWasm } from '../engine.js';
 import { folderFiles, isWeights } from '../hub.js';
@@ -11,15 +13,24 @@ export const name = 'node';
 export const workerByDefault = false;
 export const requestInit = {};
 
-export function spawn() {
-  const worker = new Worker(new URL('../node-worker.js', import.meta.url), { name: 'edge-reranker' });
+function start(script, name) {
+  const worker = new Worker(script, { name });
   worker.unref(); // a call in flight holds the process, an idle worker does not
   return worker;
 }
 
-export function wasm(given = new URL('../../dist/edge_reranker_bg.wasm', import.meta.url).href) {
-  if (typeof given !== 'string') return given;
-  return given.startsWith('file:') ? readModule(fileURLToPath(given)) : fetchWasm(given);
+export const spawn = () => start(new URL('../node-worker.js', import.meta.url), 'edge-reranker');
+export const spawnThread = () => start(new URL('../node-thread.js', import.meta.url), 'edge-reranker thread');
+
+export const cores = availableParallelism;
+export const threadObstacle = () => null;
+
+export const builds = ALL_BUILDS;
+
+export function wasm(given, build) {
+  const from = given ?? MODULES[build].href;
+  if (typeof from !== 'string') return from;
+  return from.startsWith('file:') ? readModule(fileURLToPath(from)) : fetchWasm(from);
 }
 
 async function readModule(place) {
