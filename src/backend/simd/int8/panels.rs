@@ -283,16 +283,11 @@ impl Packing<'_> {
         for (column, row) in rows.enumerate() {
             blocks::decode(self.matrix.dtype(), self.matrix.row_bytes(row), &mut quants, &mut blocks);
             let codes = &mut to[codes.clone()];
-            for (step, quants) in quants.chunks_exact(depth).enumerate() {
-                let first = (step * l.nr + column) * depth;
-                for (at, q) in (first..).zip(quants) {
-                    if l.nibbles {
-                        // The offset is added when they are unpacked.
-                        codes[at / 64 * 32 + at % 32] |= q.cast_unsigned() << (at % 64 / 32 * 4);
-                    } else {
-                        codes[at] = q.cast_unsigned().wrapping_add(self.offset);
-                    }
-                }
+            match (l.nibbles, depth) {
+                (true, 4) => lay_nibbles::<4>(&quants, l.nr, column, codes),
+                (true, _) => lay_nibbles::<2>(&quants, l.nr, column, codes),
+                (false, 4) => lay_bytes::<4>(&quants, self.offset, l.nr, column, codes),
+                (false, _) => lay_bytes::<2>(&quants, self.offset, l.nr, column, codes),
             }
             for (group, quants) in quants.chunks_exact(l.group).enumerate() {
                 let [scale, lowest] = blocks[group * l.group / GROUP];
@@ -306,6 +301,25 @@ impl Packing<'_> {
                     put(&sums, quants.iter().map(|&q| i16::from(q)).sum::<i16>().to_le_bytes());
                 }
             }
+        }
+    }
+}
+
+/// Lays a column's quants into its places of `[K / DEPTH][nr][DEPTH]`, with the offset added.
+fn lay_bytes<const DEPTH: usize>(quants: &[i8], offset: u8, nr: usize, column: usize, codes: &mut [u8]) {
+    let steps = codes.as_chunks_mut::<DEPTH>().0.chunks_exact_mut(nr);
+    for (to, quants) in steps.zip(quants.as_chunks::<DEPTH>().0) {
+        to[column] = quants.map(|q| q.cast_unsigned().wrapping_add(offset));
+    }
+}
+
+/// The same for codes of half a byte, as [`super::tile::spread`] reads them; the offset is added there.
+fn lay_nibbles<const DEPTH: usize>(quants: &[i8], nr: usize, column: usize, codes: &mut [u8]) {
+    for (step, quants) in quants.as_chunks::<DEPTH>().0.iter().enumerate() {
+        let at = (step * nr + column) * DEPTH;
+        let to = &mut codes[at / 64 * 32 + at % 32..][..DEPTH];
+        for (to, q) in to.iter_mut().zip(quants) {
+            *to |= q.cast_unsigned() << (at % 64 / 32 * 4);
         }
     }
 }
