@@ -87,7 +87,7 @@ async function main() {
   const uses = (device) => settings.runners.some((runner) => runner.device === device) && (device !== 'webgpu' || adapter !== null);
   const site = await serve({ '/bench/': here('pages'), '/pkg/': settings.package, '/modules/': MODULES, '/models/': MODELS });
   try {
-    const browser = { url: site.url, software: adapter === 'software', minutes: settings.minutes };
+    const browser = { url: site.url, adapter, minutes: settings.minutes };
     say('measuring ceilings');
     let ceilings = await measureCeilings(browser, uses);
     const can = ({ device, weights }) => device !== 'webgpu' || (ceilings.gpu && (ceilings.adapter.f16 || !weights.includes('f16')));

@@ -7,8 +7,11 @@ import { chromium } from '../web/node_modules/playwright-core/index.mjs';
 import { watch } from './watch.mjs';
 
 const QUIET = ['--no-sandbox', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
-const HARDWARE = process.platform === 'linux' ? ['--use-angle=vulkan', '--enable-features=Vulkan', '--disable-vulkan-surface'] : [];
-const SOFTWARE = ['--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'];
+// Without an adapter nothing of these: where there is no GPU, a browser told to draw with one keeps two cores busy.
+const ADAPTERS = {
+  hardware: process.platform === 'linux' ? ['--use-angle=vulkan', '--enable-features=Vulkan', '--disable-vulkan-surface'] : [],
+  software: ['--use-webgpu-adapter=swiftshader', '--enable-features=Vulkan'],
+};
 const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.mjs': 'text/javascript', '.json': 'application/json', '.wasm': 'application/wasm' };
 
 /** Serves `roots`, { '/name/': folder }. Its pages are cross-origin isolated, so that engines may use threads. */
@@ -45,8 +48,8 @@ function hideNarrowSubgroups() {
 }
 
 /** Runs `run(job)` of a module in a fresh browser, and says what that took: { result, chromium, peakMB, othersCores }. */
-export async function inBrowser({ url, module, job, software, minutes }) {
-  const flags = ['--enable-unsafe-webgpu', '--js-flags=--max-old-space-size=8192', ...(software ? SOFTWARE : HARDWARE)];
+export async function inBrowser({ url, module, job, adapter, minutes }) {
+  const flags = ['--enable-unsafe-webgpu', '--js-flags=--max-old-space-size=8192', ...(ADAPTERS[adapter] ?? [])];
   const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...QUIET, ...flags] });
   const watched = watch('browser');
   let timer;
