@@ -23,7 +23,7 @@ help() {
 ./build.sh build   the command line (target/release/edge-reranker) and the npm package (pkg/, its built files in pkg/dist/)
 ./build.sh test    builds, then the tests of Rust, Node and the browser
 ./build.sh check   format, lints of every feature and target, documentation, tests, sizes
-./build.sh bench   speed beside other engines in one headless Chromium (--help lists the options; downloads PyTorch)
+./build.sh bench   speed beside other engines, in a browser and natively (--help lists the options; downloads PyTorch, builds llama.cpp)
 ./build.sh size    how large the shipped files are
 ./build.sh golden  makes the files in tests/golden anew (Python; downloads PyTorch)
 TEXT

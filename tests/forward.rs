@@ -74,7 +74,7 @@ fn inputs_of_sixteen_bits_are_nearly_as_good_as_floats() {
                     for (got, want) in logits.iter().zip(expected) {
                         let error = (got.difference - want.logit).abs();
                         assert!(
-                            error < 2.0 * BOUND,
+                            error < 5.0 * BOUND, // the scales of k-quants are kept within 2^-11
                             "{} {} on {}: off by {error}",
                             model.path,
                             request.name,

@@ -1,8 +1,8 @@
 //! Every fast kernel against its twin, over its case list, on every instruction set of this machine.
 
 use edge_reranker::{
-    backend::simd::{Isa, Packed, Sequence, Threads, Weight, attend, gate_up, matmul},
-    kernels::{self, noise, worst},
+    backend::simd::{Isa, Packed, Sequence, Stash, Threads, Weight, attend, gate_up, matmul},
+    kernels::{self, BLOCK_TYPES, noise, random_blocks, worst},
     weights::{DType, Matrix},
 };
 
@@ -15,39 +15,6 @@ fn check(name: &str, isa: Isa, case: &dyn std::fmt::Debug, got: &[f32], want: &[
         got[at],
         want[at]
     );
-}
-
-const BLOCKS: [DType; 10] = [
-    DType::Q4_0,
-    DType::Q4_1,
-    DType::Q5_0,
-    DType::Q5_1,
-    DType::Q8_0,
-    DType::Q2K,
-    DType::Q3K,
-    DType::Q4K,
-    DType::Q5K,
-    DType::Q6K,
-];
-
-/// Random bits for `len` weights, but scales that make weights of moderate size: those of k-quants are multiplied by small integers.
-fn random_blocks(dtype: DType, len: usize) -> bytes::Bytes {
-    let halves: &[usize] = match dtype {
-        DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
-        DType::Q4_1 | DType::Q5_1 | DType::Q4K | DType::Q5K => &[0, 2],
-        DType::Q2K => &[80, 82],
-        DType::Q3K => &[108],
-        _ => &[208],
-    };
-    let size = dtype.block_bytes();
-    let mut bytes: Vec<u8> =
-        noise(7, len / dtype.block_len() * size).iter().map(|v| ((v + 1.0) * 127.9) as u8).collect();
-    for block in bytes.chunks_exact_mut(size) {
-        for &at in halves {
-            block[at + 1] = (block[at + 1] & 0x83) | if dtype.block_len() == 256 { 0x10 } else { 0x20 };
-        }
-    }
-    bytes.into()
 }
 
 fn everywhere(test: impl Fn(Isa, &Threads)) {
@@ -82,11 +49,11 @@ fn matmul_equals_its_twin() {
 #[test]
 fn quantised_matmul_keeps_its_bound() {
     everywhere(|isa, threads| {
-        for (p, dtype) in kernels::matmul::cases().into_iter().flat_map(|p| BLOCKS.map(|dtype| (p, dtype))) {
+        for (p, dtype) in kernels::matmul::cases().into_iter().flat_map(|p| BLOCK_TYPES.map(|dtype| (p, dtype))) {
             if !p.inputs.is_multiple_of(dtype.block_len()) {
                 continue;
             }
-            let matrix = Matrix::new(dtype, p.outputs, p.inputs, random_blocks(dtype, p.outputs * p.inputs)).unwrap();
+            let matrix = random_blocks(dtype, p.outputs, p.inputs);
             let w: Vec<f32> = (0..p.outputs).flat_map(|row| matrix.row(row)).collect();
             let x: Vec<f32> =
                 noise(1, p.rows * p.inputs).iter().enumerate().map(|(i, v)| v * (1 + i % 97) as f32).collect();
@@ -122,9 +89,9 @@ fn bound(most: f32, x: &[f32; 32], w: &[f32; 32]) -> f32 {
 #[test]
 fn a_row_is_the_same_in_any_company() {
     everywhere(|isa, threads| {
-        for dtype in BLOCKS {
+        for dtype in BLOCK_TYPES {
             let (inputs, outputs) = (512, 70);
-            let matrix = || Matrix::new(dtype, outputs, inputs, random_blocks(dtype, outputs * inputs)).unwrap();
+            let matrix = || random_blocks(dtype, outputs, inputs);
             let [gate, up] = [(); 2].map(|()| Weight::new(isa, threads, matrix()).unwrap());
             let x = noise(5, 29 * inputs);
             let run = |threads: &Threads, x: &[f32]| {
@@ -154,9 +121,8 @@ fn a_row_is_the_same_in_any_company() {
 #[test]
 fn hostile_rows_and_scales_are_not_hidden() {
     everywhere(|isa, threads| {
-        let blocks = |dtype| Matrix::new(dtype, 3, 256, random_blocks(dtype, 3 * 256)).unwrap();
-        for dtype in BLOCKS {
-            let w = Weight::new(isa, threads, blocks(dtype)).unwrap();
+        for dtype in BLOCK_TYPES {
+            let w = Weight::new(isa, threads, random_blocks(dtype, 3, 256)).unwrap();
             for hostile in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 let mut x = noise(1, 2 * 256);
                 x[256 + 77] = hostile;
@@ -192,7 +158,15 @@ fn attend_equals_its_twin() {
             let (k, v) = ([&keys[0][..], &keys[1]], [&values[0][..], &values[1]]);
             kernels::attend::twin(p, &mut want, k, v);
             let sequence = Sequence { rows: 0..p.queries, first: p.first, keys: k, values: v };
-            attend(isa, threads, &mut got, &[sequence], [p.heads, p.kv_heads, p.head_dim]);
+            attend(
+                isa,
+                threads,
+                &mut got,
+                &[sequence],
+                [p.heads, p.kv_heads, p.head_dim],
+                0..p.kv_heads,
+                &Stash::default(),
+            );
             check("attend", isa, &p, &got, &want, kernels::attend::TOLERANCE);
         }
     });
@@ -267,7 +241,7 @@ fn hostile_values_stay_what_they_are() {
             ([[1e15f32, 0.0], [0.0, 0.0], [-1e15, 0.0]].concat(), [[1.0f32, 2.0], [3.0, 4.0], [5.0, 6.0]].concat());
         let mut query = vec![1e15, 0.0];
         let sequence = Sequence { rows: 0..1, first: 2, keys: [&[], &keys], values: [&[], &values] };
-        attend(isa, threads, &mut query, &[sequence], [1, 1, 2]);
+        attend(isa, threads, &mut query, &[sequence], [1, 1, 2], 0..1, &Stash::default());
         assert_eq!(query, [1.0, 2.0]);
     });
 }

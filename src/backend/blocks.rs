@@ -163,45 +163,18 @@ fn q6_k(b: &[u8], q: &mut [i8], s: &mut [Scale]) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
-    use crate::kernels::noise;
-
-    pub(in crate::backend) const TYPES: [DType; 10] = [
-        DType::Q4_0,
-        DType::Q4_1,
-        DType::Q5_0,
-        DType::Q5_1,
-        DType::Q8_0,
-        DType::Q2K,
-        DType::Q3K,
-        DType::Q4K,
-        DType::Q5K,
-        DType::Q6K,
-    ];
-
-    /// Random bits, but scales that make weights of moderate size: those of k-quants are multiplied by small integers.
-    pub(in crate::backend) fn random_blocks(dtype: DType, blocks: usize) -> Vec<u8> {
-        let (scales, _) = halves_at(dtype);
-        let size = dtype.block_bytes();
-        let mut bytes: Vec<u8> = noise(7, blocks * size).iter().map(|v| ((v + 1.0) * 127.9) as u8).collect();
-        for block in bytes.chunks_exact_mut(size) {
-            for &at in scales {
-                block[at + 1] = (block[at + 1] & 0x83) | if dtype.block_len() == 256 { 0x10 } else { 0x20 };
-            }
-        }
-        bytes
-    }
+    use crate::kernels::{BLOCK_TYPES, random_blocks};
 
     #[test]
     fn every_type_decodes_as_its_reference() {
-        for dtype in TYPES {
-            let bytes = random_blocks(dtype, 40);
+        for dtype in BLOCK_TYPES {
             let len = 40 * dtype.block_len();
-            let mut want = vec![0.0; len];
-            dtype.unpack(&bytes, &mut want).unwrap();
+            let matrix = random_blocks(dtype, 1, len);
+            let want = matrix.row(0);
             let (mut quants, mut scales) = (vec![0; len], vec![[0.0; 2]; len / GROUP]);
-            decode(dtype, &bytes, &mut quants, &mut scales);
+            decode(dtype, matrix.row_bytes(0), &mut quants, &mut scales);
             for (i, want) in want.into_iter().enumerate() {
                 let [scale, least] = scales[i / GROUP];
                 let got = f32::from(quants[i]) * scale + least;

@@ -8,7 +8,7 @@ use network::{Network, Resident};
 
 use super::{
     Backend, KeptPrefix, Pace,
-    simd::{self, Isa, Packed, Sequence, Threads, Weight},
+    simd::{self, AttentionScratch, Isa, Packed, Sequence, Stash, Threads, Weight},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -26,12 +26,7 @@ const BATCH: Range<u64> = if WASM { 256..4096 } else { 1024..4096 };
 const BATCH_WORK: u64 = if WASM { 6_000_000_000 } else { 30_000_000_000 };
 /// Multiply-adds between two pauses on one thread: some ten milliseconds in WebAssembly, less elsewhere.
 const PIECE: u64 = if WASM { 400_000_000 } else { 1_000_000_000 };
-/// Multiply-adds of attention, which computes in f32, that take as long as one of a product.
-const ATTENTION: u64 = 4;
 const WASM: bool = cfg!(target_arch = "wasm32");
-
-/// Rows of attention in one piece of work at least: every piece packs all its keys anew.
-const FEWEST_ROWS: usize = 16;
 
 fn batch_rows(config: &Config) -> usize {
     (BATCH_WORK / config.layer_parameters()).clamp(BATCH.start, BATCH.end) as usize
@@ -147,6 +142,7 @@ struct Run<'a> {
     gate: Vec<f32>,
     /// The input of the product in hand; of both, where a gate and its value take it in different forms.
     packed: [Packed; 2],
+    attention: Stash<AttentionScratch>,
 }
 
 /// Where a product goes. To the residual it is added.
@@ -195,6 +191,7 @@ impl<'a> Run<'a> {
             value: buffer(t, config.kv_width())?,
             gate: buffer(chunk, config.intermediate)?,
             packed: Default::default(),
+            attention: Stash::default(),
         })
     }
 
@@ -339,23 +336,26 @@ impl<'a> Run<'a> {
     }
 
     async fn attend(&mut self, layer: usize, rows: &Rows, pace: &dyn Pace) -> Result<()> {
-        let (width, c) = (self.config.kv_width(), self.config);
-        // The rows r whose work, r (first + r) times that of a key, makes a piece.
-        let keys = (PIECE / self.work_a_row(1)) as f64;
+        let (width, c, cpu) = (self.config.kv_width(), self.config, self.cpu);
+        // Multiply-adds of one query row with one key, for the query heads of one key/value head.
+        let unit = (2 * c.q_width() / c.kv_heads) as u64;
+        // The rows r whose work, r (first + r) units, makes a piece of one head: many rows, since their keys are laid together for each piece.
+        let keys = (PIECE / unit) as f64;
+        let tile = cpu.isa.query_tile();
         let most = |first: usize| {
             let half = first as f64 / 2.0;
-            (((half * half + keys).sqrt() - half) as usize).max(FEWEST_ROWS)
+            (((half * half + keys).sqrt() - half) as usize / tile * tile).max(tile)
         };
         let pieces = self.batch.pieces(rows, most);
         let none: [Vec<f32>; 2] = Default::default();
         let prefix_rows = self.batch.prefix_rows();
-        // Grouped so that a group's multiply-adds make one piece of work.
+        // Short pieces go together, all heads at once; of a long one, some heads at a time.
         let mut rest = &pieces[..];
         while !rest.is_empty() {
             let mut work = 0;
             let count = rest.iter().take_while(|p| {
-                let fits = work < self.cpu.piece();
-                work += p.rows.len() as u64 * self.work_a_row(p.first + p.rows.len());
+                let fits = work * (c.kv_heads as u64) < cpu.piece();
+                work += unit * (p.rows.len() * (p.first + p.rows.len())) as u64;
                 fits
             });
             let (group, others) = rest.split_at(count.count());
@@ -377,22 +377,22 @@ impl<'a> Run<'a> {
                     }
                 })
                 .collect();
-            simd::attend(
-                self.cpu.isa,
-                &self.cpu.threads,
-                &mut self.query[..rows.len() * c.q_width()],
-                &sequences,
-                [c.heads, c.kv_heads, c.head_dim],
-            );
-            drop(sequences);
-            pace.breathe().await?;
+            let threads = cpu.threads.count();
+            let at_once = (cpu.piece() / work).clamp(1, c.kv_heads as u64) as usize / threads * threads;
+            for start in (0..c.kv_heads).step_by(at_once.max(threads)) {
+                simd::attend(
+                    cpu.isa,
+                    &cpu.threads,
+                    &mut self.query[..rows.len() * c.q_width()],
+                    &sequences,
+                    [c.heads, c.kv_heads, c.head_dim],
+                    start..c.kv_heads.min(start + at_once.max(threads)),
+                    &self.attention,
+                );
+                pace.breathe().await?;
+            }
         }
         Ok(())
-    }
-
-    /// Multiply-adds of a product that take as long as one query row over `keys` keys.
-    fn work_a_row(&self, keys: usize) -> u64 {
-        2 * ATTENTION * keys as u64 * self.config.q_width() as u64
     }
 }
 

@@ -207,6 +207,11 @@ impl Isa {
         unsafe { (self.0.attend)(task, scratch) }
     }
 
+    /// Queries that attention takes at once; fewer cost as much.
+    pub fn query_tile(self) -> usize {
+        self.0.nr
+    }
+
     /// Rows that must follow the keys and values of [`Self::attend`].
     pub(super) fn attend_rows(self) -> usize {
         self.0.attend_rows

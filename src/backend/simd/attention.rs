@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{HeadTask, Isa, Stripes, Threads};
+use super::{HeadTask, Isa, Stash, Stripes, Threads};
 
 /// Some queries of one sequence, and all keys they may see.
 pub struct Sequence<'a> {
@@ -16,16 +16,26 @@ pub struct Sequence<'a> {
     pub values: [&'a [f32]; 2],
 }
 
+/// What a task needs beside its operands.
+#[derive(Default)]
+pub struct Scratch {
+    keys: Vec<f32>,
+    values: Vec<f32>,
+    scores: Vec<f32>,
+}
+
 /// Queries of one task: many, since every task lays its keys and values together.
 const TASK_ROWS: usize = 192;
 
-/// Attention of `sequences` over their keys: `queries` `[rows, heads * D]` become the results.
+/// Attention of `sequences` over their keys for the query heads of key/value heads `kv`: `queries` `[rows, heads * D]` become the results.
 pub fn attend(
     isa: Isa,
     threads: &Threads,
     queries: &mut [f32],
     sequences: &[Sequence],
     [heads, kv_heads, d]: [usize; 3],
+    kv: Range<usize>,
+    scratch: &Stash<Scratch>,
 ) {
     let stripes = Stripes::new(queries, heads * d);
     let group = heads / kv_heads;
@@ -41,31 +51,36 @@ pub fn attend(
             s.rows.clone().step_by(TASK_ROWS).map(move |start| (i, start..s.rows.end.min(start + TASK_ROWS)))
         })
         .collect();
-    threads.each(0..tasks.len() * kv_heads, <[Vec<f32>; 3]>::default, |[keys, values, scratch], task| {
-        let (sequence, rows) = &tasks[task / kv_heads];
-        let (sequence, kv) = (&sequences[*sequence], task % kv_heads);
-        let first = sequence.first + (rows.start - sequence.rows.start);
-        let total = first + rows.len();
-        for (pieces, to) in [(sequence.keys, &mut *keys), (sequence.values, &mut *values)] {
-            gather(pieces, width, kv * d..(kv + 1) * d, total, to);
-            to.resize((total + isa.attend_rows()) * d, 0.0);
-        }
-        scratch.resize(isa.attend_scratch(d, total), 0.0);
-        for head in kv * group..(kv + 1) * group {
-            let task = HeadTask {
-                keys,
-                values,
-                first,
-                rows: rows.len(),
-                head_dim: d,
-                queries: &stripes,
-                row: rows.start,
-                column: head * d,
-            };
-            // SAFETY: `stripes` borrows the queries for this call alone, and no two tasks have a row and a head in common.
-            unsafe { isa.attend(&task, scratch) }
-        }
-    });
+    threads.each(
+        0..tasks.len() * kv.len(),
+        || scratch.take(),
+        |scratch, task| {
+            let Scratch { keys, values, scores } = &mut **scratch;
+            let (sequence, rows) = &tasks[task / kv.len()];
+            let (sequence, kv) = (&sequences[*sequence], kv.start + task % kv.len());
+            let first = sequence.first + (rows.start - sequence.rows.start);
+            let total = first + rows.len();
+            for (pieces, to) in [(sequence.keys, &mut *keys), (sequence.values, &mut *values)] {
+                gather(pieces, width, kv * d..(kv + 1) * d, total, to);
+                to.resize((total + isa.attend_rows()) * d, 0.0);
+            }
+            scores.resize(isa.attend_scratch(d, total), 0.0);
+            for head in kv * group..(kv + 1) * group {
+                let task = HeadTask {
+                    keys,
+                    values,
+                    first,
+                    rows: rows.len(),
+                    head_dim: d,
+                    queries: &stripes,
+                    row: rows.start,
+                    column: head * d,
+                };
+                // SAFETY: `stripes` borrows the queries for this call alone, and no two tasks have a row and a head in common.
+                unsafe { isa.attend(&task, scores) }
+            }
+        },
+    );
 }
 
 /// Some columns of the first `total` rows of two pieces, one after the other.

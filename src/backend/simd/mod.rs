@@ -18,12 +18,14 @@ mod body;
 mod ceiling;
 mod int8;
 mod product;
+mod stash;
 mod threads;
 
 pub use arch::Isa;
-pub use attention::{Sequence, attend};
+pub use attention::{Scratch as AttentionScratch, Sequence, attend};
 pub use ceiling::{Ceiling, ceiling};
 pub use product::{Factors, Packed, Weight, gate_up, matmul};
+pub use stash::Stash;
 pub use threads::Threads;
 
 /// A buffer that several threads write at once, each to its own columns.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Isa, Stripes, Target, Threads, int8};
+use super::{Isa, Stash, Stripes, Target, Threads, int8};
 use crate::{error::Result, weights::Matrix};
 
 /// The fewest outputs of a task: a multiple of every register tile's width. With the most, W's share of a task fits the second-level cache.
@@ -88,6 +88,7 @@ pub struct Packed {
     holds: Holds,
     rows: usize,
     depth: usize,
+    scratch: Stash<Scratch>,
 }
 
 #[derive(Default, PartialEq)]
@@ -145,6 +146,8 @@ struct Scratch {
     panels: Vec<f32>,
     codes: int8::Unpacked,
     tile: Vec<f32>,
+    /// What gates multiply.
+    values: Vec<f32>,
 }
 
 /// Tasks `tasks` of `y = x W^T`, or `y += x W^T` with `add`; y is `[rows, w.rows()]`.
@@ -153,13 +156,17 @@ pub fn matmul(isa: Isa, threads: &Threads, x: &Packed, w: &Weight, tasks: Range<
     assert_eq!(y.len(), x.rows * w.rows(), "the output's size");
     let stripes = Stripes::new(y, w.rows());
     let width = w.task_columns(threads);
-    threads.each(tasks, Scratch::default, |scratch, task| {
-        let column = task * width;
-        let columns = width.min(w.rows() - column);
-        let target = Target { stripes: &stripes, column, columns, rows: x.rows, add };
-        // SAFETY: `stripes` borrows y for this call alone, and no two tasks have a column in common.
-        unsafe { product(isa, x, w, column, &target, scratch) }
-    });
+    threads.each(
+        tasks,
+        || x.scratch.take(),
+        |scratch, task| {
+            let column = task * width;
+            let columns = width.min(w.rows() - column);
+            let target = Target { stripes: &stripes, column, columns, rows: x.rows, add };
+            // SAFETY: `stripes` borrows y for this call alone, and no two tasks have a column in common.
+            unsafe { product(isa, x, w, column, &target, scratch) }
+        },
+    );
 }
 
 /// A weight matrix and the rows of x packed for it.
@@ -172,23 +179,28 @@ pub fn gate_up(isa: Isa, threads: &Threads, gate: Factors, up: Factors, tasks: R
     assert!(up.1.rows() == outputs && y.len() == rows * outputs, "the output's size");
     let stripes = Stripes::new(y, outputs);
     let width = gate.1.task_columns(threads);
-    let state = || (Scratch::default(), Vec::new());
-    threads.each(tasks, state, |(scratch, values), task| {
-        let column = task * width;
-        let columns = width.min(outputs - column);
-        let target = Target { stripes: &stripes, column, columns, rows, add: false };
-        // SAFETY: `stripes` borrows y for this call alone, and no two tasks have a column in common.
-        unsafe { product(isa, gate.0, gate.1, column, &target, scratch) };
-        values.resize(rows * columns, 0.0);
-        let own = Stripes::new(values, columns);
-        let target = Target { stripes: &own, column: 0, columns, rows, add: false };
-        // SAFETY: `values` is this task's own.
-        unsafe { product(isa, up.0, up.1, column, &target, scratch) };
-        for (row, values) in values.chunks_exact(columns).enumerate() {
-            // SAFETY: as above, and the products are done.
-            isa.swiglu(unsafe { stripes.row(row, column, columns) }, values);
-        }
-    });
+    threads.each(
+        tasks,
+        || gate.0.scratch.take(),
+        |scratch, task| {
+            let column = task * width;
+            let columns = width.min(outputs - column);
+            let target = Target { stripes: &stripes, column, columns, rows, add: false };
+            // SAFETY: `stripes` borrows y for this call alone, and no two tasks have a column in common.
+            unsafe { product(isa, gate.0, gate.1, column, &target, scratch) };
+            let mut values = std::mem::take(&mut scratch.values);
+            values.resize(rows * columns, 0.0);
+            let own = Stripes::new(&mut values, columns);
+            let target = Target { stripes: &own, column: 0, columns, rows, add: false };
+            // SAFETY: `values` is this task's own.
+            unsafe { product(isa, up.0, up.1, column, &target, scratch) };
+            for (row, values) in values.chunks_exact(columns).enumerate() {
+                // SAFETY: as above, and the products are done.
+                isa.swiglu(unsafe { stripes.row(row, column, columns) }, values);
+            }
+            scratch.values = values;
+        },
+    );
 }
 
 /// Columns of x W^T from `column`, a multiple of every panel's width.

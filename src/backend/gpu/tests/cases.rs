@@ -10,9 +10,8 @@ use super::super::{
     shader::{self, Arithmetic, Fetch, Store, VARIANTS, Variant},
     weights::{Packer, Row, heads},
 };
-use crate::backend::blocks::tests::{TYPES, random_blocks};
 use crate::{
-    kernels::{self, noise},
+    kernels::{self, BLOCK_TYPES, noise, random_blocks},
     model::Config,
     weights::{DType, Matrix},
 };
@@ -97,10 +96,7 @@ fn matrix(dtype: DType, rows: usize, columns: usize) -> Matrix {
             };
             Matrix::new(dtype, rows, columns, noise(2, rows * columns).into_iter().flat_map(half).collect()).unwrap()
         }
-        _ => {
-            let blocks = rows * columns / dtype.block_len();
-            Matrix::new(dtype, rows, columns, random_blocks(dtype, blocks).into()).unwrap()
-        }
+        _ => random_blocks(dtype, rows, columns),
     }
 }
 
@@ -177,7 +173,7 @@ fn product_case(
 
 pub(super) fn matmul_cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for dtype in [DType::Q8_0, DType::F32, DType::F16, DType::BF16].into_iter().chain(TYPES) {
+    for dtype in [DType::Q8_0, DType::F32, DType::F16, DType::BF16].into_iter().chain(BLOCK_TYPES) {
         let store = Store::of(dtype);
         // Every variant on two stores; on the others, whose unpacking alone differs, one for each arithmetic.
         let all = matches!(dtype, DType::Q8_0 | DType::F32);
