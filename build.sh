@@ -243,7 +243,7 @@ check() {
   lint --all-targets --no-default-features --features threads
   lint --all-targets --no-default-features --features gpu
   local name
-  for name in edge_reranker edge_reranker_threads; do
+  for name in edge_reranker edge_reranker_relaxed_threads; do
     say "Lints: $name"
     (wasm_cargo "$name" clippy -- -D warnings)
   done

@@ -177,21 +177,23 @@ fn threads_and_instruction_sets_agree() {
         weights::{Loading, ModelFile},
     };
 
-    let file = block_on(ModelFile::open(common::files("odd-bf16"))).unwrap();
-    let answers = file.tokenizer().unwrap().answers();
-    let golden = golden();
-    let ids: Vec<&[u32]> = golden.requests.iter().flat_map(|r| &r.expected).map(|p| &p.ids[..]).collect();
-    let [batch] = &pack(&[], &ids, usize::MAX, 0, Before::Nothing)[..] else { panic!("one batch") };
-    let run = |threads, isa| {
-        let cpu = block_on(Cpu::load(Loading::new(&file, answers, |_, _| Ok(())), threads, isa)).unwrap();
-        let logits = block_on(cpu.logits(batch, &mut KeptPrefix::default(), &Free)).unwrap();
-        logits.iter().map(|l| l.difference).collect::<Vec<_>>()
-    };
-    let best = run(1, Isa::best());
-    assert_eq!(best, run(3, Isa::best()), "the number of threads must not move a rounding");
-    for isa in Isa::all() {
-        for (a, b) in best.iter().zip(run(2, isa)) {
-            assert!((a - b).abs() < BOUND, "{}: {a} and {b}", isa.name());
+    for (name, bound) in [("odd-bf16", BOUND), ("every-type.gguf", QUANTISED[0])] {
+        let file = block_on(ModelFile::open(common::files(name))).unwrap();
+        let answers = file.tokenizer().unwrap().answers();
+        let golden = golden();
+        let ids: Vec<&[u32]> = golden.requests.iter().flat_map(|r| &r.expected).map(|p| &p.ids[..]).collect();
+        let [batch] = &pack(&[], &ids, usize::MAX, 0, Before::Nothing)[..] else { panic!("one batch") };
+        let run = |threads, isa| {
+            let cpu = block_on(Cpu::load(Loading::new(&file, answers, |_, _| Ok(())), threads, isa)).unwrap();
+            let logits = block_on(cpu.logits(batch, &mut KeptPrefix::default(), &Free)).unwrap();
+            logits.iter().map(|l| l.difference).collect::<Vec<_>>()
+        };
+        let best = run(1, Isa::best());
+        assert_eq!(best, run(3, Isa::best()), "{name}: the number of threads must not move a rounding");
+        for isa in Isa::all() {
+            for (a, b) in best.iter().zip(run(2, isa)) {
+                assert!((a - b).abs() < bound, "{name} on {}: {a} and {b}", isa.name());
+            }
         }
     }
 }

@@ -49,18 +49,25 @@ export class Pool {
     try {
       await said(worker, 'ready', START_MS, () => worker.postMessage({ build, module, memory }));
     } catch (error) {
-      worker.terminate();
-      throw error;
+      // One that is only late may be about to join: to end it now could leave the others waiting for it.
+      if (!error.late) {
+        worker.terminate();
+        throw error;
+      }
     }
     this.#workers.push(worker);
+    hear(worker, 'error', (event) => {
+      event.preventDefault?.();
+      this.#engine.Engine.failThread();
+    });
   }
 
   async #end() {
+    this.#unwatch();
     if (!this.#workers.length) return;
     const ended = this.#workers.map((worker) => said(worker, 'ended', END_MS).catch(() => {}));
     this.#engine.Engine.endThreads();
     await Promise.all(ended);
-    this.#unwatch();
     await this.#drop();
   }
 
@@ -76,7 +83,7 @@ function said(worker, word, ms, ask = () => {}) {
   const answer = new Promise((resolve, reject) => {
     const fail = (why) => reject(new Error(why));
     const tell = (message) => (message === word ? resolve() : message?.failed && fail(message.failed));
-    timer = setTimeout(() => fail(`no answer within ${ms / 1000} seconds`), ms);
+    timer = setTimeout(() => reject(Object.assign(new Error(`no answer within ${ms / 1000} seconds`), { late: true })), ms);
     ends = [
       hear(worker, 'message', (event) => tell(event?.data ?? event)),
       hear(worker, 'messageerror', () => fail('the memory cannot be shared with a worker')),

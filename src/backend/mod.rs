@@ -48,8 +48,8 @@ pub trait Backend: MaybeSend {
         512 << 20
     }
 
-    /// The largest number of rows a batch should have.
-    fn batch_rows(&self) -> usize;
+    /// The largest number of rows a batch should have whose sequences share a prefix of `shared` rows.
+    fn batch_rows(&self, shared: usize) -> usize;
 
     /// The logits of every sequence, in the batch's order.
     fn logits<'a>(

@@ -206,7 +206,8 @@ impl Reranker {
             (None, true) => Before::Wanted,
             (None, false) => Before::Nothing,
         };
-        let batches = pack(&spelling.shared, &own, self.backend.batch_rows(), kept_rows, before);
+        let rows = self.backend.batch_rows(spelling.shared.len());
+        let batches = pack(&spelling.shared, &own, rows, kept_rows, before);
         let mut kept = known.map(|(_, kept)| kept).unwrap_or_default();
         let shared = spelling.shared.len();
         let mut scored = Vec::with_capacity(own.len());

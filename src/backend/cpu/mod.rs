@@ -20,12 +20,12 @@ use crate::{
 
 /// Rows in a chunk: enough to make reading the weights cheap, few enough to keep the wide buffers small.
 const CHUNK: usize = 1024;
-/// Rows in a batch, and multiply-adds: as many as take about a second on one thread, so that first scores come early from a large model and a
-/// small one wastes nothing.
+/// Rows in a batch, and multiply-adds: for the 0.6B the fewest rows, which take one to three seconds on one thread, so that first scores come
+/// early; for small models as many as take about a second.
 const BATCH: Range<u64> = if WASM { 256..4096 } else { 1024..4096 };
 const BATCH_WORK: u64 = if WASM { 6_000_000_000 } else { 30_000_000_000 };
-/// Multiply-adds between two pauses on one thread: some ten milliseconds in WebAssembly, less elsewhere.
-const PIECE: u64 = if WASM { 400_000_000 } else { 1_000_000_000 };
+/// Multiply-adds between two pauses on one thread: some milliseconds on a desktop, less than 200 on a slow phone.
+const PIECE: u64 = if WASM { 200_000_000 } else { 1_000_000_000 };
 const WASM: bool = cfg!(target_arch = "wasm32");
 
 fn batch_rows(config: &Config) -> usize {
@@ -76,8 +76,8 @@ impl Cpu {
 
     /// The tasks of a product of `rows` rows with `w`, in pieces.
     fn pieces(&self, w: &Weight, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let tasks = w.tasks(&self.threads);
-        let per_task = (rows * w.columns() * w.rows().div_ceil(tasks)) as u64;
+        let tasks = w.tasks();
+        let per_task = rows as u64 * w.columns() as u64 * w.rows().div_ceil(tasks) as u64;
         let piece = (self.piece() / per_task.max(1)).clamp(1, tasks as u64) as usize;
         let piece = piece.next_multiple_of(self.threads.count());
         (0..tasks).step_by(piece).map(move |start| start..tasks.min(start + piece))
@@ -90,11 +90,12 @@ impl Backend for Cpu {
     }
 
     fn kept_bytes(&self) -> u64 {
-        if cfg!(target_arch = "wasm32") { 64 << 20 } else { 512 << 20 }
+        if WASM { 128 << 20 } else { 512 << 20 }
     }
 
-    fn batch_rows(&self) -> usize {
-        batch_rows(self.network.config())
+    fn batch_rows(&self, shared: usize) -> usize {
+        // A prefix too large to keep is computed in every batch: large batches share it among more documents.
+        batch_rows(self.network.config()).max(2 * shared)
     }
 
     fn logits<'a>(
@@ -377,16 +378,16 @@ impl<'a> Run<'a> {
                     }
                 })
                 .collect();
-            let threads = cpu.threads.count();
-            let at_once = (cpu.piece() / work).clamp(1, c.kv_heads as u64) as usize / threads * threads;
-            for start in (0..c.kv_heads).step_by(at_once.max(threads)) {
+            let at_once = (cpu.piece() / work).clamp(1, c.kv_heads as u64) as usize;
+            let at_once = at_once.next_multiple_of(cpu.threads.count());
+            for start in (0..c.kv_heads).step_by(at_once) {
                 simd::attend(
                     cpu.isa,
                     &cpu.threads,
                     &mut self.query[..rows.len() * c.q_width()],
                     &sequences,
                     [c.heads, c.kv_heads, c.head_dim],
-                    start..c.kv_heads.min(start + at_once.max(threads)),
+                    start..c.kv_heads.min(start + at_once),
                     &self.attention,
                 );
                 pace.breathe().await?;

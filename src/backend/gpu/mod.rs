@@ -309,7 +309,7 @@ impl Backend for Gpu {
         Some(self)
     }
 
-    fn batch_rows(&self) -> usize {
+    fn batch_rows(&self, _shared: usize) -> usize {
         let rate = self.portions.budget() as f64 / queue::SUBMISSION.as_secs_f64();
         ((rate * BATCH_SECONDS) as u64 / self.config.layer_parameters()).clamp(BATCH[0], BATCH[1].min(self.most_rows()))
             as usize

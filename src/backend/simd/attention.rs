@@ -60,9 +60,10 @@ pub fn attend(
             let (sequence, kv) = (&sequences[*sequence], kv.start + task % kv.len());
             let first = sequence.first + (rows.start - sequence.rows.start);
             let total = first + rows.len();
+            let room = (total + isa.attend_rows()) * d;
             for (pieces, to) in [(sequence.keys, &mut *keys), (sequence.values, &mut *values)] {
-                gather(pieces, width, kv * d..(kv + 1) * d, total, to);
-                to.resize((total + isa.attend_rows()) * d, 0.0);
+                gather(pieces, width, kv * d..(kv + 1) * d, total, room, to);
+                to.resize(room, 0.0);
             }
             scores.resize(isa.attend_scratch(d, total), 0.0);
             for head in kv * group..(kv + 1) * group {
@@ -83,9 +84,10 @@ pub fn attend(
     );
 }
 
-/// Some columns of the first `total` rows of two pieces, one after the other.
-fn gather(pieces: [&[f32]; 2], width: usize, columns: Range<usize>, total: usize, to: &mut Vec<f32>) {
+/// Some columns of the first `total` rows of two pieces, one after the other, with room for `room` elements in all.
+fn gather(pieces: [&[f32]; 2], width: usize, columns: Range<usize>, total: usize, room: usize, to: &mut Vec<f32>) {
     to.clear();
+    to.reserve(room);
     let rows = pieces.into_iter().flat_map(|piece| piece.chunks_exact(width));
     rows.take(total).for_each(|row| to.extend_from_slice(&row[columns.clone()]));
 }

@@ -1,4 +1,6 @@
 //! The kernels' bodies, generic over the register tile and over whether a fused multiply-add is one instruction.
+// Tiles are walked by index: chains of iterators are not inlined into functions of other instruction sets.
+#![allow(clippy::needless_range_loop)]
 
 use super::{HeadTask, Target};
 

@@ -62,20 +62,20 @@ impl Weight {
         }
     }
 
-    /// Outputs of one task: all threads get some tasks each.
-    fn task_columns(&self, threads: &Threads) -> usize {
+    /// Outputs of one task: some thirty tasks, however many threads there are, since threads may come and go between the tasks of a product.
+    fn task_columns(&self) -> usize {
         match &self.0 {
             Form::Floats(_) => FEWEST_COLUMNS,
             Form::Codes(panels) => {
-                let columns = panels.rows() / (8 * threads.count());
+                let columns = panels.rows() / 32;
                 columns.clamp(FEWEST_COLUMNS, MOST_COLUMNS) / FEWEST_COLUMNS * FEWEST_COLUMNS
             }
         }
     }
 
     /// Number of tasks in a product with it.
-    pub fn tasks(&self, threads: &Threads) -> usize {
-        self.rows().div_ceil(self.task_columns(threads))
+    pub fn tasks(&self) -> usize {
+        self.rows().div_ceil(self.task_columns())
     }
 }
 
@@ -155,7 +155,7 @@ pub fn matmul(isa: Isa, threads: &Threads, x: &Packed, w: &Weight, tasks: Range<
     assert!(x.fits(w), "x was packed for these weights");
     assert_eq!(y.len(), x.rows * w.rows(), "the output's size");
     let stripes = Stripes::new(y, w.rows());
-    let width = w.task_columns(threads);
+    let width = w.task_columns();
     threads.each(
         tasks,
         || x.scratch.take(),
@@ -178,7 +178,7 @@ pub fn gate_up(isa: Isa, threads: &Threads, gate: Factors, up: Factors, tasks: R
     assert!(gate.0.fits(gate.1) && up.0.fits(up.1) && up.0.rows == rows, "x was packed for these weights");
     assert!(up.1.rows() == outputs && y.len() == rows * outputs, "the output's size");
     let stripes = Stripes::new(y, outputs);
-    let width = gate.1.task_columns(threads);
+    let width = gate.1.task_columns();
     threads.each(
         tasks,
         || gate.0.scratch.take(),

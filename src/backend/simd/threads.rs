@@ -276,6 +276,22 @@ mod tests {
         assert_eq!(sum.load(SeqCst), 3 * 300 * 120);
     }
 
+    /// Also where the caller's own share panics.
+    #[test]
+    fn a_loop_after_one_in_which_all_panicked_is_sound() {
+        let threads = Threads::new(3).unwrap();
+        for _ in 0..20 {
+            let all = || {
+                run(&threads, 30, |i| {
+                    std::thread::sleep(Duration::from_micros(50));
+                    panic!("task {i}");
+                });
+            };
+            assert!(catch_unwind(AssertUnwindSafe(all)).is_err());
+            run(&threads, 30, |_| {});
+        }
+    }
+
     #[test]
     fn a_panic_reaches_the_caller_and_the_threads_go_on() {
         let threads = Threads::new(3).unwrap();

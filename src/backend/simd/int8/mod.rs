@@ -9,7 +9,7 @@
 //!
 //! **Instructions.** A [`Dot`] is one way to multiply: four products of bytes into 32 bits where there is an instruction for it (AVX512-VNNI,
 //! AVX-VNNI, NEON's dotprod, WebAssembly's relaxed dot), else two products of 16 bits (SSE2 to AVX-512, NEON, simd128), with inputs of
-//! 16 bits, as exact as f32. Instructions differ in which side is signed:
+//! 16 bits, nearly as exact as f32. Instructions differ in which side is signed:
 //!
 //! | | weights | inputs | what makes up for it |
 //! |---|---|---|---|
@@ -89,6 +89,9 @@ trait Dot {
     unsafe fn mul_add(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
 }
 
+/// See [`tile::tile`].
+type Tile = unsafe fn(usize, &[u32], &WeightPanel, &mut [f32]);
+
 /// One [`Dot`]'s functions, compiled for its instructions and register tile.
 pub(super) struct Kernel {
     /// Rows of x in a panel.
@@ -100,7 +103,7 @@ pub(super) struct Kernel {
     pub(super) input_most: f32,
     input_offset: i16,
     /// For weights in groups of 32 or 16, without and with least values: `[least][group is 16]`.
-    tiles: [[unsafe fn(usize, &[u32], &WeightPanel, &mut [f32]); 2]; 2],
+    tiles: [[Tile; 2]; 2],
     quantize: unsafe fn(rows::Shape, &[f32], &mut [u32]),
     widen: unsafe fn(f32, &[u8], &mut [f32]),
     spread: unsafe fn(u8, &[u8], &mut [u8]),

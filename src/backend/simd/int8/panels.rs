@@ -309,7 +309,10 @@ impl Packing<'_> {
 fn lay_bytes<const DEPTH: usize>(quants: &[i8], offset: u8, nr: usize, column: usize, codes: &mut [u8]) {
     let steps = codes.as_chunks_mut::<DEPTH>().0.chunks_exact_mut(nr);
     for (to, quants) in steps.zip(quants.as_chunks::<DEPTH>().0) {
-        to[column] = quants.map(|q| q.cast_unsigned().wrapping_add(offset));
+        // Not by `map`, which is not always inlined.
+        for (to, q) in to[column].iter_mut().zip(quants) {
+            *to = q.cast_unsigned().wrapping_add(offset);
+        }
     }
 }
 

@@ -1,4 +1,6 @@
 //! Rows of x as codes.
+// Tiles are walked by index: chains of iterators are not inlined into functions of other instruction sets.
+#![allow(clippy::needless_range_loop)]
 
 use std::hint::black_box;
 
@@ -67,9 +69,7 @@ const ROUND: f32 = 12_582_912.0;
 
 /// Quantises up to `MR` rows into one panel: `code = round(x / scale)`, `scale = max |x| / INPUT_MOST` in each block. What is not a number or not
 /// finite makes its block's scale so, and with it the product.
-// Loops by index, since chains of iterators are not inlined into functions of other instruction sets; of a length that the compiler does not
-// see, since it unrolls those that it sees, and then finds no vectors in them.
-#[allow(clippy::needless_range_loop)]
+// Loops of a length that the compiler does not see, since it unrolls those that it sees, and then finds no vectors in them.
 #[inline(always)]
 pub(super) fn quantize<D: Dot, const MR: usize>(shape: Shape, x: &[f32], to: &mut [u32]) {
     let (blocks, length) = (shape.inputs / BLOCK, black_box(BLOCK));

@@ -1,4 +1,6 @@
 //! The register tile.
+// Tiles are walked by index: chains of iterators are not inlined into functions of other instruction sets.
+#![allow(clippy::needless_range_loop)]
 
 use std::hint::black_box;
 
@@ -92,7 +94,7 @@ pub(super) unsafe fn tile<D: Dot, const MR: usize, const NV: usize, const GROUP:
             least = least.wrapping_add(nr);
             starts = starts.wrapping_add(nr);
             side = side.add(MR);
-            if (group + 1) * GROUP % BLOCK == 0 {
+            if ((group + 1) * GROUP).is_multiple_of(BLOCK) {
                 scale_x = scale_x.add(MR);
             }
         }
@@ -119,8 +121,6 @@ pub(super) fn widen(unit: f32, halves: &[u8], to: &mut [f32]) {
 }
 
 /// 32 bytes hold 32 codes in their low halves and the next 32 in their high ones; `add` is added to each.
-// By index, as in `rows`.
-#[allow(clippy::needless_range_loop)]
 #[inline(always)]
 pub(super) fn spread(add: u8, bytes: &[u8], to: &mut [u8]) {
     let (bytes, to) = (bytes.as_chunks::<32>().0, to.as_chunks_mut::<64>().0);

@@ -112,6 +112,8 @@ impl Pool {
             Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
             Err(TryLockError::WouldBlock) => return work(),
         };
+        // Of a loop whose caller panicked too, and did not come to take it.
+        held(&self.panicked).take();
         // SAFETY: only the lifetime changes, and `Closing` outlasts every use: it waits until nobody is inside.
         let work_for_all = unsafe { std::mem::transmute::<*const Work<'_>, *const Work<'static>>(work) };
         // SAFETY: we hold `caller`, and the last loop left the gate closed and nobody inside.
