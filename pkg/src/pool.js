@@ -10,6 +10,7 @@ export class Pool {
   #engine;
   #platform;
   #workers = [];
+  #late = []; // not counted, and left alone until the end
   #users = 0;
   #turn = Promise.resolve(); // starting and ending, one after the other
   #unwatch = () => {};
@@ -50,10 +51,9 @@ export class Pool {
       await said(worker, 'ready', START_MS, () => worker.postMessage({ build, module, memory }));
     } catch (error) {
       // One that is only late may be about to join: to end it now could leave the others waiting for it.
-      if (!error.late) {
-        worker.terminate();
-        throw error;
-      }
+      if (error.late) this.#late.push(worker);
+      else worker.terminate();
+      throw error;
     }
     this.#workers.push(worker);
     hear(worker, 'error', (event) => {
@@ -64,7 +64,7 @@ export class Pool {
 
   async #end() {
     this.#unwatch();
-    if (!this.#workers.length) return;
+    if (!this.#workers.length && !this.#late.length) return;
     const ended = this.#workers.map((worker) => said(worker, 'ended', END_MS).catch(() => {}));
     this.#engine.Engine.endThreads();
     await Promise.all(ended);
@@ -72,7 +72,7 @@ export class Pool {
   }
 
   #drop() {
-    return Promise.all(this.#workers.splice(0).map((worker) => worker.terminate()));
+    return Promise.all([...this.#workers.splice(0), ...this.#late.splice(0)].map((worker) => worker.terminate()));
   }
 }
 
