@@ -93,7 +93,7 @@ pub(in super::super) fn second_operand() -> Second {
             .into_iter()
             .all(|(first, second)| sums(first, second) == Some(4 * i32::from(first) * expected(second)))
     };
-    if answers(|second| i32::from(second)) {
+    if answers(i32::from) {
         Second::Unsigned
     } else if answers(|second| i32::from(second.cast_signed())) {
         Second::Signed
