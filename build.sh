@@ -124,17 +124,17 @@ build_native() {
   cargo build --release
 }
 
-# `wasm_cargo BUILD VERB [OPTIONS]`: cargo for one of WASM_BUILDS. With threads, the standard library is built anew for shared memory, which
+# `wasm_cargo BUILD VERB [OPTIONS]`: cargo for one of WASM_BUILDS. The memory is given by JavaScript, which may bound it. With threads, the standard library is built anew for shared memory, which
 # stable Rust allows under RUSTC_BOOTSTRAP only; the GPU is left to the builds without.
 wasm_cargo() {
-  local name=$1 verb=$2 instructions=+simd128 features=web,gpu flags= with=()
+  local name=$1 verb=$2 instructions=+simd128 features=web,gpu flags with=()
   shift 2
+  flags=$(printf ' -C link-arg=--%s' import-memory max-memory=4294967296)
   if [[ $name == *relaxed* ]]; then instructions+=,+relaxed-simd; fi
   if [[ $name == *threads* ]]; then
     features=web,threads
     instructions+=,+atomics,+bulk-memory,+mutable-globals
-    flags=$(printf ' -C link-arg=--%s' shared-memory import-memory max-memory=4294967296 \
-      export={__heap_base,__wasm_init_tls,__tls_size,__tls_align,__tls_base})
+    flags+=$(printf ' -C link-arg=--%s' shared-memory export={__heap_base,__wasm_init_tls,__tls_size,__tls_align,__tls_base})
     with=(-Z build-std=std,panic_abort)
     export RUSTC_BOOTSTRAP=1
   fi

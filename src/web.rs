@@ -353,6 +353,7 @@ fn load_options(options: &JsValue) -> Result<LoadOptions> {
     Ok(LoadOptions {
         device,
         threads: whole(field(options, "threads").as_f64(), "threads")?.unwrap_or(1),
+        streaming: whole(field(options, "memoryMB").as_f64(), "memoryMB")?.map(|mb| (mb as u64) << 20),
         #[cfg(feature = "gpu")]
         gpu: crate::backend::GpuOptions {
             power: match text("powerPreference").as_deref() {

@@ -35,7 +35,7 @@ fn scores(reranker: &Reranker) -> Vec<f32> {
 fn values(file: &ModelFile) -> Vec<f32> {
     let mut values = Vec::new();
     for i in 0..file.config.layers {
-        let mut layer = block_on(file.layer(i)).unwrap();
+        let mut layer = block_on(file.layer(i, Ok)).unwrap();
         for norm in [&mut layer.attn_norm, &mut layer.q_norm, &mut layer.k_norm, &mut layer.ffn_norm] {
             values.append(norm);
         }

@@ -69,7 +69,7 @@ fn arrays(json: &[u8]) -> GgufTokens {
 
 #[test]
 fn the_small_tokeniser_agrees_from_json_and_from_arrays() {
-    let both = [Tokenizer::from_json(&small()).unwrap(), Tokenizer::from_gguf(&arrays(&small())).unwrap()];
+    let both = [Tokenizer::from_json(&small()).unwrap(), Tokenizer::from_gguf(arrays(&small())).unwrap()];
     let texts = texts().texts;
     assert!(texts.len() >= 500);
     for (tokenizer, kind) in both.iter().zip(["json", "arrays"]) {
@@ -91,7 +91,7 @@ fn the_published_tokeniser_agrees_from_json_and_from_arrays() {
     let sha: String = Sha256::digest(&json).iter().map(|b| format!("{b:02x}")).collect();
     assert_eq!(sha, texts.tokenizer_sha256, "the tokeniser that the golden ids were made with");
     for (tokenizer, kind) in
-        [(Tokenizer::from_json(&json).unwrap(), "json"), (Tokenizer::from_gguf(&arrays(&json)).unwrap(), "arrays")]
+        [(Tokenizer::from_json(&json).unwrap(), "json"), (Tokenizer::from_gguf(arrays(&json)).unwrap(), "arrays")]
     {
         assert_eq!(tokenizer.answers(), (texts.no, texts.yes));
         for Text { group, text, plain, parsed, .. } in &texts.texts {
@@ -158,7 +158,7 @@ fn unusable_tokenisers_are_refused() {
     let spoil = |change: fn(&mut GgufTokens)| {
         let mut bad = good.clone();
         change(&mut bad);
-        Tokenizer::from_gguf(&bad).err().expect("refused").to_string()
+        Tokenizer::from_gguf(bad).err().expect("refused").to_string()
     };
     let place = |a: &GgufTokens, token: &str| a.tokens.iter().position(|t| t == token).unwrap();
     assert!(spoil(|a| a.merges[0] = "nothing".into()).contains("merge"));
@@ -178,7 +178,7 @@ fn unusable_tokenisers_are_refused() {
         merges: Vec::new(),
         ..good.clone()
     };
-    assert!(Tokenizer::from_gguf(&renamed).err().unwrap().to_string().contains("yes"));
+    assert!(Tokenizer::from_gguf(renamed).err().unwrap().to_string().contains("yes"));
     assert!(
         spoil(|a| {
             a.tokens[0] = "gone".into();

@@ -51,6 +51,11 @@ pub trait Backend: MaybeSend {
     /// The largest number of rows a batch should have whose sequences share a prefix of `shared` rows.
     fn batch_rows(&self, shared: usize) -> usize;
 
+    /// The most rows that a batch can have, where there is a limit: no sequence may be longer.
+    fn most_rows(&self) -> Option<usize> {
+        None
+    }
+
     /// The logits of every sequence, in the batch's order.
     fn logits<'a>(
         &'a self,

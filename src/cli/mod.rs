@@ -107,6 +107,9 @@ pub(crate) struct Common {
     /// Threads, 0 for one a core
     #[arg(long, global = true, value_name = "N", default_value_t = 0, env = "EDGE_RERANKER_THREADS", value_parser = clap::value_parser!(u16).range(..=1024))]
     threads: u16,
+    /// Leave the weights in their file and read them layer by layer for every pass, within this much memory in all: slower, for models larger than the memory
+    #[arg(long, global = true, value_name = "MB", env = "EDGE_RERANKER_STREAMING", value_parser = clap::value_parser!(u64).range(1..=1 << 24))]
+    streaming: Option<u64>,
     /// What makes a document relevant [default: Given a web search query, retrieve relevant passages that answer the query]
     #[arg(long, global = true, value_name = "TEXT")]
     instruction: Option<String>,

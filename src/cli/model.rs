@@ -160,6 +160,7 @@ pub(crate) fn load(common: &Common) -> Result<Reranker> {
         name: Some(name),
         threads: common.threads.into(),
         device: common.device()?,
+        streaming: common.streaming.map(|mb| mb << 20),
         #[cfg(feature = "gpu")]
         gpu: crate::backend::GpuOptions {
             name: common.adapter.clone(),

@@ -1,13 +1,13 @@
 //! Which backend a model gets, and why.
 
-use super::{Device, LoadOptions, ModelInfo};
+use super::{Device, LoadOptions, ModelInfo, info::Streaming};
 #[cfg(feature = "gpu")]
 use crate::backend::{Gpu, GpuOptions};
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 use crate::model::Config;
 use crate::{
     backend::{Backend, Cpu, simd::Isa},
-    error::Result,
+    error::{Error, ErrorKind, Result},
     weights::{Loading, ModelFile},
 };
 
@@ -27,12 +27,16 @@ type Progress<'a> = &'a mut dyn FnMut(u64, u64) -> Result<()>;
 
 /// Loads the weights of `file` where `options` say; why there is noted in `info`.
 pub(super) async fn load(
-    file: &ModelFile,
+    file: ModelFile,
     answers: (u32, u32),
     options: &LoadOptions,
     progress: Progress<'_>,
     info: &mut ModelInfo,
 ) -> Result<Box<dyn Backend>> {
+    if let Some(memory) = options.streaming {
+        return stream(file, answers, options, memory, info).await;
+    }
+    let file = &file;
     let because = |info: &mut ModelInfo, why: String| info.device_reason = why;
     match options.device {
         Device::Cpu => because(info, "the CPU was asked for".into()),
@@ -62,6 +66,24 @@ pub(super) async fn load(
     Ok(Box::new(Cpu::load(Loading::new(file, answers, progress), options.threads, Isa::best()).await?))
 }
 
+/// Weights that are read when they are needed, which the CPU does.
+async fn stream(
+    file: ModelFile,
+    answers: (u32, u32),
+    options: &LoadOptions,
+    memory: u64,
+    info: &mut ModelInfo,
+) -> Result<Box<dyn Backend>> {
+    if options.device == Device::Gpu {
+        return Err(Error::new(ErrorKind::Unsupported, "a GPU does not stream weights")
+            .hint("leave streaming out, or compute on the CPU"));
+    }
+    let backend = Cpu::stream(file, answers, options.threads, Isa::best(), memory).await?;
+    info.device_reason = "weights are streamed, which the CPU does".into();
+    info.streaming = backend.most_rows().map(|tokens_per_pass| Streaming { memory, tokens_per_pass });
+    Ok(Box::new(backend))
+}
+
 #[cfg(feature = "gpu")]
 async fn gpu(
     file: &ModelFile,
@@ -76,7 +98,6 @@ async fn gpu(
 
 #[cfg(not(feature = "gpu"))]
 async fn gpu(_: &ModelFile, _: (u32, u32), _: &LoadOptions, _: Progress<'_>, _: bool) -> Result<Box<dyn Backend>> {
-    use crate::error::{Error, ErrorKind};
     Err(Error::new(ErrorKind::NoDevice, "this build has no GPU support")
         .hint("build it with the feature `gpu`, or compute on the CPU"))
 }

@@ -35,7 +35,20 @@ pub struct ModelInfo {
     pub device: String,
     /// Why this device computes.
     pub device_reason: String,
+    /// Where weights are streamed: within how much memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streaming: Option<Streaming>,
     pub warnings: Vec<String>,
+}
+
+/// How weights are streamed.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Streaming {
+    /// Bytes in all.
+    pub memory: u64,
+    /// Tokens, of the prefix and of all documents, that one pass over the weights takes; a prompt cannot be longer.
+    pub tokens_per_pass: usize,
 }
 
 impl ModelInfo {
@@ -66,6 +79,7 @@ impl ModelInfo {
             head: file.head.name(),
             device: String::new(),
             device_reason: String::new(),
+            streaming: None,
             warnings: file.warnings.clone(),
         }
     }

@@ -10,7 +10,7 @@ use web_time::Instant;
 
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use device::gpu_for;
-pub use info::ModelInfo;
+pub use info::{ModelInfo, Streaming};
 pub use rank::{
     Billed, Meta, MetaTokens, RankOptions, Ranked, Reply, ReplyDocument, ReplyResult, Usage, Version, rank, reply,
 };
@@ -20,7 +20,7 @@ use crate::{
     error::{Error, ErrorKind, Place, Result},
     model::{DEFAULT_INSTRUCTION, DEFAULT_MAX_LENGTH, Logits, Template},
     plan::{Before, pack},
-    text::{Asked, Speller, Tokenizer},
+    text::{Asked, Prompt, Speller, Spelling, Tokenizer},
     weights::{ModelFile, SourceFile},
 };
 
@@ -115,6 +115,8 @@ pub struct LoadOptions {
     pub threads: usize,
     /// What computes.
     pub device: Device,
+    /// Bytes of memory in all, weights then staying in their files: every pass reads them layer by layer. Scores are the same. Without, all weights are loaded.
+    pub streaming: Option<u64>,
     /// Which GPU, and how.
     #[cfg(feature = "gpu")]
     pub gpu: crate::backend::GpuOptions,
@@ -147,11 +149,11 @@ impl Reranker {
         mut progress: impl FnMut(u64, u64) -> Result<()>,
     ) -> Result<Self> {
         let name = options.name.clone().or_else(|| files.first().map(|f| f.name.clone())).unwrap_or_default();
-        let file = ModelFile::open(files).await?;
-        let tokenizer = file.tokenizer()?;
+        let mut file = ModelFile::open(files).await?;
+        let tokenizer = file.take_tokenizer()?;
         let answers = tokenizer.answers();
         let mut info = ModelInfo::new(name, &file);
-        let backend = device::load(&file, answers, &options, &mut progress, &mut info).await?;
+        let backend = device::load(file, answers, &options, &mut progress, &mut info).await?;
         backend.device().clone_into(&mut info.device);
         Ok(Self { tokenizer, backend, info, kept: Mutex::default() })
     }
@@ -195,6 +197,7 @@ impl Reranker {
             pace.breathe().await?;
         }
         let spelling = speller.finish();
+        self.check_fits(&spelling)?;
         let tokenize_ms = milliseconds(started);
         let started = Instant::now();
         let own: Vec<&[u32]> = spelling.prompts.iter().map(|p| &p.own[..]).collect();
@@ -235,6 +238,24 @@ impl Reranker {
             infer_ms: milliseconds(started),
             warnings: self.warnings(request),
         })
+    }
+
+    /// Every prompt must go through the layers in one piece.
+    fn check_fits(&self, spelling: &Spelling) -> Result<()> {
+        let Some(most) = self.backend.most_rows() else { return Ok(()) };
+        let length = |prompt: &Prompt| spelling.shared.len() + prompt.own.len();
+        match spelling.prompts.iter().position(|p| length(p) > most) {
+            None => Ok(()),
+            Some(i) => {
+                let what = format!(
+                    "{} tokens with its prompt; the memory for streaming holds {most}",
+                    length(&spelling.prompts[i])
+                );
+                Err(Error::new(ErrorKind::TooLong, what)
+                    .at(format!("documents[{i}]"))
+                    .hint(format!("set the maximum length to {most} or less, give more memory, or split the document")))
+            }
+        }
     }
 
     fn warnings(&self, request: &Request) -> Vec<String> {

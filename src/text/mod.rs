@@ -6,5 +6,5 @@ mod spell;
 mod tokenizer;
 
 pub use arrays::GgufTokens;
-pub(crate) use spell::{Asked, Speller};
+pub(crate) use spell::{Asked, Prompt, Speller, Spelling};
 pub use tokenizer::Tokenizer;

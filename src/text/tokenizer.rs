@@ -1,7 +1,5 @@
 //! The byte-level BPE tokeniser of the Qwen family, from `tokenizer.json` or from a GGUF's own arrays.
 
-use std::collections::HashMap;
-
 use tokenizers::{
     AddedToken, Model, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
     PreTokenizerWrapper, SplitDelimiterBehavior,
@@ -36,17 +34,26 @@ impl Tokenizer {
     /// # Errors
     /// `bad-model` if it is damaged or no tokeniser of the Qwen family.
     pub fn from_json(json: &[u8]) -> Result<Self> {
-        Self::from_gguf(&GgufTokens::from_json(json)?)
+        Self::from_gguf(GgufTokens::from_json(json)?)
     }
 
-    /// From the arrays of a GGUF file.
+    /// From the arrays of a GGUF file, which are used up: they are several megabytes, and this may run where few are to be had.
     ///
     /// # Errors
     /// `bad-model` if tokens and merges do not fit together.
-    pub fn from_gguf(arrays: &GgufTokens) -> Result<Self> {
-        let vocabulary: HashMap<&str, u32> = arrays.tokens.iter().map(String::as_str).zip(0..).collect();
-        let mut merges = Vec::with_capacity(arrays.merges.len());
-        for merge in &arrays.merges {
+    pub fn from_gguf(arrays: GgufTokens) -> Result<Self> {
+        let GgufTokens { tokens, types, merges: lines } = arrays;
+        let highest = u32::try_from(tokens.len().saturating_sub(1)).map_err(refuse)?;
+        let is_added = |kind: i32| kind == CONTROL || kind == USER_DEFINED;
+        let added: Vec<AddedToken> = tokens
+            .iter()
+            .zip(&types)
+            .filter(|&(_, &kind)| is_added(kind))
+            .map(|(token, &kind)| AddedToken::from(token.clone(), kind == CONTROL).normalized(false))
+            .collect();
+        let vocabulary: ahash::AHashMap<String, u32> = tokens.into_iter().zip(0..).collect();
+        let mut merges = Vec::with_capacity(lines.len());
+        for merge in lines {
             let pair = merge.split_once(' ').filter(|(a, b)| {
                 let known = |token: &str| vocabulary.contains_key(token);
                 known(a) && known(b) && known(&format!("{a}{b}"))
@@ -54,8 +61,6 @@ impl Tokenizer {
             let (a, b) = pair.ok_or_else(|| refuse(format!("merge {merge:?} makes no token of the vocabulary")))?;
             merges.push((a.to_owned(), b.to_owned()));
         }
-        let vocabulary: ahash::AHashMap<String, u32> =
-            vocabulary.into_iter().map(|(t, id)| (t.to_owned(), id)).collect();
         let bpe = BPE::builder().vocab_and_merges(vocabulary, merges).build().map_err(refuse)?;
         let mut inner = tokenizers::Tokenizer::new(bpe);
         let split = Split::new(SplitPattern::Regex(QWEN2_SPLIT.into()), SplitDelimiterBehavior::Isolated, false)
@@ -65,11 +70,7 @@ impl Tokenizer {
             PreTokenizerWrapper::Split(split),
             PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)),
         ])));
-        let added = arrays.tokens.iter().zip(&arrays.types).filter(|&(_, &t)| t == CONTROL || t == USER_DEFINED);
-        inner
-            .add_tokens(added.map(|(token, &t)| AddedToken::from(token.clone(), t == CONTROL).normalized(false)))
-            .map_err(refuse)?;
-        let highest = u32::try_from(arrays.tokens.len().saturating_sub(1)).map_err(refuse)?;
+        inner.add_tokens(added).map_err(refuse)?;
         Self::checked(inner, highest)
     }
 

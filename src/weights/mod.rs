@@ -9,6 +9,7 @@ mod block;
 mod checkpoint;
 mod gguf;
 mod index;
+mod lookup;
 mod matrix;
 mod model;
 mod network;
@@ -20,6 +21,7 @@ mod writer;
 
 pub use block::DType;
 pub use index::{Index, TensorInfo};
+pub use lookup::Lookup;
 pub use matrix::Matrix;
 pub use model::{Format, ModelFile};
 pub use network::{Embedding, Layer, Loading};

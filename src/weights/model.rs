@@ -1,6 +1,6 @@
 //! A model's files, opened: what is in them, and the ways to its tokeniser, its layers and its head.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashMap, ops::Range};
 
 use bytes::Bytes;
 
@@ -84,7 +84,19 @@ impl ModelFile {
     /// # Errors
     /// `bad-model` if it is missing, damaged or of another kind.
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        let tokenizer = Tokenizer::from_gguf(&*self.tokens()?)?;
+        self.checked(Tokenizer::from_gguf(self.tokens()?.into_owned())?)
+    }
+
+    /// As [`Self::tokenizer`], leaving the file without its tokens, which a loaded model needs no longer.
+    pub(crate) fn take_tokenizer(&mut self) -> Result<Tokenizer> {
+        let tokenizer = match std::mem::replace(&mut self.tokenizer, TokenizerFile::Gguf(GgufTokens::default())) {
+            TokenizerFile::Json(json) => Tokenizer::from_json(&json).at(|| "tokenizer.json".into())?,
+            TokenizerFile::Gguf(tokens) => Tokenizer::from_gguf(tokens)?,
+        };
+        self.checked(tokenizer)
+    }
+
+    fn checked(&self, tokenizer: Tokenizer) -> Result<Tokenizer> {
         let highest = tokenizer.highest_id();
         if highest as usize >= self.config.vocabulary {
             return Err(Error::bad_model(format!(
@@ -139,22 +151,59 @@ impl ModelFile {
         self.index.vector(&self.name(role), len).await
     }
 
-    /// One layer's weights.
-    pub async fn layer(&self, i: usize) -> Result<Layer> {
-        let role = |r| Role::Layer(i, r);
+    /// One layer's weights, each matrix in the form that `form` gives it as soon as it is there. Tensors are read in the order in which they lie in
+    /// the file, so that a source may read ahead.
+    ///
+    /// # Errors
+    /// `bad-model` or `download` as met, and what `form` gives.
+    pub async fn layer<M>(&self, i: usize, mut form: impl FnMut(Matrix) -> Result<M>) -> Result<Layer<M>> {
+        let mut roles = LayerRole::ALL;
+        roles.sort_by_key(|&r| self.index.get(&self.name(Role::Layer(i, r))).map(|t| (t.file, t.range.start)));
+        let (mut vectors, mut matrices) = (HashMap::new(), HashMap::new());
+        for r in roles {
+            let role = Role::Layer(i, r);
+            if role.is_vector() {
+                vectors.insert(r, self.vector(role).await?);
+            } else {
+                matrices.insert(r, form(self.matrix(role).await?)?);
+            }
+        }
+        let mut vector = |r| vectors.remove(&r).expect("every norm of a layer was read");
+        let mut matrix = |r| matrices.remove(&r).expect("every matrix of a layer was read");
         Ok(Layer {
-            attn_norm: self.vector(role(LayerRole::AttnNorm)).await?,
-            q: self.matrix(role(LayerRole::Q)).await?,
-            k: self.matrix(role(LayerRole::K)).await?,
-            v: self.matrix(role(LayerRole::V)).await?,
-            q_norm: self.vector(role(LayerRole::QNorm)).await?,
-            k_norm: self.vector(role(LayerRole::KNorm)).await?,
-            o: self.matrix(role(LayerRole::O)).await?,
-            ffn_norm: self.vector(role(LayerRole::FfnNorm)).await?,
-            gate: self.matrix(role(LayerRole::Gate)).await?,
-            up: self.matrix(role(LayerRole::Up)).await?,
-            down: self.matrix(role(LayerRole::Down)).await?,
+            attn_norm: vector(LayerRole::AttnNorm),
+            q: matrix(LayerRole::Q),
+            k: matrix(LayerRole::K),
+            v: matrix(LayerRole::V),
+            q_norm: vector(LayerRole::QNorm),
+            k_norm: vector(LayerRole::KNorm),
+            o: matrix(LayerRole::O),
+            ffn_norm: vector(LayerRole::FfnNorm),
+            gate: matrix(LayerRole::Gate),
+            up: matrix(LayerRole::Up),
+            down: matrix(LayerRole::Down),
         })
+    }
+
+    /// The type of the embedding matrix, and the bytes of one of its rows.
+    pub(crate) fn embedding_row(&self) -> Result<(DType, u64)> {
+        let tensor = self.index.expect(&self.name(Role::Embedding), [self.config.vocabulary, self.config.hidden])?;
+        let bytes = tensor.range.end.saturating_sub(tensor.range.start);
+        Ok((tensor.dtype, bytes.checked_div(self.config.vocabulary as u64).unwrap_or(0)))
+    }
+
+    /// Some rows of the embedding or the output matrix.
+    pub(super) async fn rows(&self, role: Role, rows: Range<usize>) -> Result<Matrix> {
+        self.index.rows(&self.name(role), [self.config.vocabulary, self.config.hidden], rows).await
+    }
+
+    /// Bytes of layer `i` in the file, and of its largest matrix.
+    pub(crate) fn layer_bytes(&self, i: usize) -> [u64; 2] {
+        let sizes = LayerRole::ALL.map(|r| {
+            let range = self.index.get(&self.name(Role::Layer(i, r))).map(|t| t.range.clone()).unwrap_or_default();
+            range.end.saturating_sub(range.start)
+        });
+        [sizes.iter().fold(0, |sum, &size| size.saturating_add(sum)), sizes.into_iter().max().unwrap_or(0)]
     }
 
     /// The head's rows for the tokens "no" and "yes", in that order whatever the file's.
@@ -194,11 +243,10 @@ impl ModelFile {
     }
 
     async fn token_rows<const N: usize>(&self, role: Role, ids: [u32; N]) -> Result<[Vec<f32>; N]> {
-        let shape = [self.config.vocabulary, self.config.hidden];
         let mut out = std::array::from_fn(|_| Vec::new());
         for (row, id) in out.iter_mut().zip(ids) {
             let id = id as usize;
-            *row = self.index.rows(&self.name(role), shape, id..id.saturating_add(1)).await?.row(0);
+            *row = self.rows(role, id..id.saturating_add(1)).await?.row(0);
         }
         Ok(out)
     }

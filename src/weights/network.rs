@@ -22,28 +22,6 @@ pub struct Layer<M = Matrix> {
     pub down: M,
 }
 
-impl<M> Layer<M> {
-    /// Turns each matrix into another form, one after the other.
-    ///
-    /// # Errors
-    /// The first that `form` gives.
-    pub fn try_map<N>(self, mut form: impl FnMut(M) -> Result<N>) -> Result<Layer<N>> {
-        Ok(Layer {
-            attn_norm: self.attn_norm,
-            q: form(self.q)?,
-            k: form(self.k)?,
-            v: form(self.v)?,
-            q_norm: self.q_norm,
-            k_norm: self.k_norm,
-            o: form(self.o)?,
-            ffn_norm: self.ffn_norm,
-            gate: form(self.gate)?,
-            up: form(self.up)?,
-            down: form(self.down)?,
-        })
-    }
-}
-
 /// The matrix that turns tokens into rows, in the file's own type.
 pub struct Embedding {
     matrix: Matrix,
@@ -113,14 +91,18 @@ impl<'a> Loading<'a> {
         Ok(Embedding { matrix })
     }
 
-    /// The weights of layer `i`.
+    /// The weights of layer `i`, its matrices as `form` gives them.
     ///
     /// # Errors
-    /// As [`Self::embedding`].
-    pub async fn layer(&mut self, i: usize) -> Result<Layer> {
-        let layer = self.file.layer(i).await?;
-        let matrices = [&layer.q, &layer.k, &layer.v, &layer.o, &layer.gate, &layer.up, &layer.down];
-        self.advance(matrices.into_iter().fold(0, |sum, m| m.bytes().saturating_add(sum)))?;
+    /// As [`Self::embedding`], and what `form` gives.
+    pub async fn layer<M>(&mut self, i: usize, mut form: impl FnMut(Matrix) -> Result<M>) -> Result<Layer<M>> {
+        let mut bytes = 0usize;
+        let count = |matrix: Matrix| {
+            bytes = bytes.saturating_add(matrix.bytes());
+            form(matrix)
+        };
+        let layer = self.file.layer(i, count).await?;
+        self.advance(bytes)?;
         Ok(layer)
     }
 

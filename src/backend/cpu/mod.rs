@@ -1,10 +1,15 @@
 //! The CPU executor: walks a plan with the kernels of [`super::simd`].
 
+mod memory;
 mod network;
+mod streamed;
 
 use std::{ops::Range, sync::Arc};
 
+use memory::Frame;
+pub use memory::working_bytes;
 use network::{Network, Resident};
+use streamed::Streamed;
 
 use super::{
     Backend, KeptPrefix, Pace,
@@ -15,11 +20,9 @@ use crate::{
     kernels::head_norm_rope,
     model::{Config, Logits},
     plan::{Batch, MatrixName, NormName, Prefix, Rows, Slot, Step, forward},
-    weights::{BoxFuture, Layer, Loading},
+    weights::{BoxFuture, Layer, Loading, ModelFile},
 };
 
-/// Rows in a chunk: enough to make reading the weights cheap, few enough to keep the wide buffers small.
-const CHUNK: usize = 1024;
 /// Rows in a batch, and multiply-adds: for the 0.6B the fewest rows, which take one to three seconds on one thread, so that first scores come
 /// early; for small models as many as take about a second.
 const BATCH: Range<u64> = if WASM { 256..4096 } else { 1024..4096 };
@@ -32,20 +35,12 @@ fn batch_rows(config: &Config) -> usize {
     (BATCH_WORK / config.layer_parameters()).clamp(BATCH.start, BATCH.end) as usize
 }
 
-/// About how many bytes a full batch takes beside the weights.
-pub fn working_bytes(config: &Config) -> u64 {
-    let c = config;
-    let rows = batch_rows(c);
-    let whole = rows * (c.hidden + 2 * c.kv_width());
-    let chunk = CHUNK.min(rows) * (c.hidden + c.q_width() + c.intermediate + c.intermediate.max(c.q_width()) / 2);
-    4 * (whole + chunk) as u64
-}
-
 /// Runs plans on the CPU, on all threads it is given.
 pub struct Cpu {
     network: Box<dyn Network>,
     isa: Isa,
     threads: Threads,
+    frame: Frame,
 }
 
 impl Cpu {
@@ -55,8 +50,19 @@ impl Cpu {
     /// `bad-model`, `download`, `oom` or `aborted` as met.
     pub async fn load(loading: Loading<'_>, threads: usize, isa: Isa) -> Result<Self> {
         let threads = Threads::new(threads)?;
-        let network = Box::new(Resident::load(loading, isa, &threads).await?);
-        Ok(Self { network, isa, threads })
+        let network = Box::new(Resident::load(loading, &|matrix| Weight::new(isa, &threads, matrix)).await?);
+        Ok(Self { network, isa, threads, frame: Frame::RESIDENT })
+    }
+
+    /// Opens a model whose weights stay in `file`: every batch reads them layer by layer, and about `memory` bytes are taken in all, the tokeniser and
+    /// the program included. `answers` are the ids of "no" and "yes".
+    ///
+    /// # Errors
+    /// As [`Self::load`]; `bad-input` if the memory is too little.
+    pub async fn stream(file: ModelFile, answers: (u32, u32), threads: usize, isa: Isa, memory: u64) -> Result<Self> {
+        let frame = Frame::within(memory, &file)?;
+        let network = Box::new(Streamed::open(file, answers).await?);
+        Ok(Self { network, isa, threads: Threads::new(threads)?, frame })
     }
 
     /// The instruction set in use.
@@ -90,12 +96,20 @@ impl Backend for Cpu {
     }
 
     fn kept_bytes(&self) -> u64 {
+        // A batch that fills the memory there is shares its prefix among all its documents.
+        if self.frame.rows.is_some() {
+            return 0;
+        }
         if WASM { 128 << 20 } else { 512 << 20 }
     }
 
     fn batch_rows(&self, shared: usize) -> usize {
         // A prefix too large to keep is computed in every batch: large batches share it among more documents.
-        batch_rows(self.network.config()).max(2 * shared)
+        self.frame.rows.unwrap_or_else(|| batch_rows(self.network.config()).max(2 * shared))
+    }
+
+    fn most_rows(&self) -> Option<usize> {
+        self.frame.rows
     }
 
     fn logits<'a>(
@@ -106,7 +120,7 @@ impl Backend for Cpu {
     ) -> BoxFuture<'a, Result<Vec<Logits>>> {
         Box::pin(async move {
             let config = self.network.config();
-            let plan = forward(config.layers, batch, CHUNK);
+            let plan = forward(config.layers, batch, self.frame.chunk);
             let mut run = Run::new(self, batch, kept)?;
             for step in &plan {
                 run.step(step, pace).await?;
@@ -172,7 +186,7 @@ impl<'a> Run<'a> {
     fn new(cpu: &'a Cpu, batch: &'a Batch, kept: &'a mut KeptPrefix) -> Result<Self> {
         let config = cpu.network.config();
         let (t, s) = (batch.tokens.len(), batch.spans.len());
-        let chunk = CHUNK.min(t.max(s));
+        let chunk = cpu.frame.chunk.min(t.max(s));
         if batch.prefix == Prefix::Keep {
             kept.layers = vec![<[Vec<f32>; 2]>::default(); config.layers];
         }
@@ -211,7 +225,13 @@ impl<'a> Run<'a> {
     async fn step(&mut self, step: &Step, pace: &dyn Pace) -> Result<()> {
         match step {
             Step::Embed => self.cpu.network.embed(&self.batch.tokens, &mut self.residual).await?,
-            Step::Layer(i) => self.layer = Some(self.cpu.network.layer(*i).await?),
+            Step::Layer(i) => {
+                // Gone before the next one comes: there may be no room for two.
+                self.layer = None;
+                let cpu = self.cpu;
+                let pack = |matrix| Weight::new(cpu.isa, &cpu.threads, matrix);
+                self.layer = Some(cpu.network.layer(*i, &pack).await?);
+            }
             Step::Norm { norm, rows } => self.norm(*norm, rows),
             Step::MatMul { weight, from, to, rows } => self.matmul(*weight, *from, *to, rows, pace).await?,
             Step::HeadNormRope { slot, rows } => self.head_norm_rope(*slot, rows),

@@ -97,7 +97,7 @@ impl Gpu {
         let shape = Shape::new(&config);
         let mut layers = Vec::new();
         for i in 0..config.layers {
-            let layer = loading.layer(i).await?;
+            let layer = loading.layer(i, Ok).await?;
             layers.push(LayerWeights::upload(&device, &config, &layer).await?);
         }
         let output_norm = weights::vector(&device, &output_norm, shape.hidden).await?;
