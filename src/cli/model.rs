@@ -93,10 +93,10 @@ fn parse(text: &str) -> Result<Spec> {
 pub(crate) fn find(common: &Common, model: &str) -> Result<Found> {
     let found = match parse(model)? {
         Spec::Hub(id) => match hub::cached(&id)? {
-            Some(path) => at(model.to_owned(), path)?,
-            None => at(model.to_owned(), hub::download(&id, common.quiet)?)?,
+            Some(path) => at(common, model.to_owned(), path)?,
+            None => at(common, model.to_owned(), hub::download(&id, common.quiet)?)?,
         },
-        here => on_disk(here)?,
+        here => on_disk(common, here)?,
     };
     with_tokenizer(common, found)
 }
@@ -110,14 +110,14 @@ pub(crate) fn find_here(common: &Common, model: &str) -> Result<Found> {
                     .at(format!("model {model}"))
                     .hint(format!("run: edge-reranker download {model}"))
             })?;
-            at(model.to_owned(), path)?
+            at(common, model.to_owned(), path)?
         }
-        here => on_disk(here)?,
+        here => on_disk(common, here)?,
     };
     with_tokenizer(common, found)
 }
 
-fn on_disk(spec: Spec) -> Result<Found> {
+fn on_disk(common: &Common, spec: Spec) -> Result<Found> {
     match spec {
         Spec::Builtin => {
             let files = local::builtin();
@@ -128,14 +128,14 @@ fn on_disk(spec: Spec) -> Result<Found> {
             let full = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
             let name =
                 full.file_name().map_or_else(|| path.display().to_string(), |n| n.to_string_lossy().into_owned());
-            at(name, path)
+            at(common, name, path)
         }
         Spec::Hub(_) => unreachable!("ids are looked up by the callers"),
     }
 }
 
-fn at(name: String, path: PathBuf) -> Result<Found> {
-    let files = local::open(&path)?;
+fn at(common: &Common, name: String, path: PathBuf) -> Result<Found> {
+    let files = if common.streaming.is_some() { local::open_streamed(&path)? } else { local::open(&path)? };
     let place = Place::new(path, &files);
     Ok(Found { name, files, place })
 }

@@ -4,6 +4,8 @@
 //! takes pages away that are still mapped, and the system ends the process with a bus error (`SIGBUS`) when one of them is
 //! touched. Replacing a file by renaming another over it, as downloads and `quantize` do, is safe: the old pages live on.
 
+mod ahead;
+
 use std::{
     fs::File,
     io,
@@ -25,21 +27,37 @@ use crate::{
 /// # Errors
 /// `bad-input` if there is no such path, if it cannot be read or if nothing there is a model.
 pub fn open(path: &Path) -> Result<Vec<SourceFile>> {
+    open_as(path, map)
+}
+
+/// As [`open`], for weights that are streamed: what is read is copied, so that no page of the file counts as this process's memory, and the system is told to
+/// read ahead.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_streamed(path: &Path) -> Result<Vec<SourceFile>> {
+    open_as(path, |path| {
+        let source = ahead::ReadAhead::open(path).map_err(|e| cannot_read(path, &e))?;
+        Ok(SourceFile::new(file_name(path), source))
+    })
+}
+
+fn open_as(path: &Path, file: impl Fn(&Path) -> Result<SourceFile>) -> Result<Vec<SourceFile>> {
     let about = std::fs::metadata(path).map_err(|e| cannot_read(path, &e))?;
     if about.is_dir() {
-        return folder(path)?.iter().map(|p| map(p)).collect();
+        return folder(path)?.iter().map(|p| file(p)).collect();
     }
     if extension(path).is_some_and(|e| e == "safetensors" || e == "json") {
         return Err(Error::bad_input("is one file of a checkpoint")
             .at(shown(path))
             .hint("give the folder that holds it"));
     }
-    Ok(vec![map(path)?])
+    Ok(vec![file(path)?])
 }
 
 /// The model that this library carries.
 pub fn builtin() -> Vec<SourceFile> {
-    static MINI: &[u8] = include_bytes!("../models/mini.gguf");
+    static MINI: &[u8] = include_bytes!("../../models/mini.gguf");
     vec![SourceFile::new("mini.gguf", MemorySource(Bytes::from_static(MINI)))]
 }
 
@@ -107,18 +125,23 @@ fn map(path: &Path) -> Result<SourceFile> {
     Ok(SourceFile::new(file_name(path), MemorySource(bytes)))
 }
 
-fn map_bytes(path: &Path) -> io::Result<Bytes> {
+/// A regular file and its length.
+fn open_file(path: &Path) -> io::Result<(File, u64)> {
     let file = File::open(path)?;
     let about = file.metadata()?;
-    if !about.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    if about.len() == 0 {
-        return Ok(Bytes::new());
-    }
-    // SAFETY: the mapping is read-only and owned by the `Bytes`. What no process can promise is that nobody else changes the
+    if about.is_file() { Ok((file, about.len())) } else { Err(io::Error::other("it is no regular file")) }
+}
+
+fn map_bytes(path: &Path) -> io::Result<Bytes> {
+    let (file, length) = open_file(path)?;
+    if length == 0 { Ok(Bytes::new()) } else { Ok(Bytes::from_owner(map_file(&file)?)) }
+}
+
+fn map_file(file: &File) -> io::Result<memmap2::Mmap> {
+    // SAFETY: the mapping is read-only and unmapped by its owner alone. What no process can promise is that nobody else changes the
     // file; the module's documentation says what happens then, and that the bytes are checked as a stranger's.
     #[allow(unsafe_code)]
-    let map = unsafe { memmap2::Mmap::map(&file)? };
-    Ok(Bytes::from_owner(map))
+    unsafe {
+        memmap2::Mmap::map(file)
+    }
 }
