@@ -156,8 +156,16 @@ build_wasm() {
     --enable-simd --enable-bulk-memory --enable-sign-ext --enable-mutable-globals \
     --enable-nontrapping-float-to-int --enable-reference-types --enable-multivalue ${enable[@]+"${enable[@]}"} \
     "$raw/${name}_bg.wasm" -o "$raw/$name.wasm"
-  cp "$raw/$name.js" "$raw/$name.d.ts" "$DIST/"
+  package_script "$raw/$name.js" >"$DIST/$name.js"
   mv "$raw/$name.wasm" "$DIST/${name}_bg.wasm"
+}
+
+# wasm-bindgen's script keeps its one instance of the module in variables of its own. As a function it gives as many as are wanted, each with
+# a memory of its own; the module and the memory are always given.
+package_script() {
+  printf 'export function instantiate() {\n'
+  sed -E -e '/import\.meta\.url/d' -e 's/^export (class|function)/\1/' -e 's/^export \{.*$/return { Engine, start: __wbg_init };/' "$1"
+  printf '}\n'
 }
 
 # `install -C` leaves a file alone that is the same.

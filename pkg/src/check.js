@@ -183,18 +183,31 @@ function checkGpu(gpu, { device, worker }) {
   return clean;
 }
 
+const STREAMING_MB = 1024; // of which small requests take a part only
+const streamingRules = {
+  memoryMB: (where, value) => {
+    if (!Number.isSafeInteger(value) || value < 16 || value > 4096) throw wrong(where, 'a whole number from 16 to 4096', value);
+  },
+};
+
+// Gives the megabytes within which weights are streamed; undefined where they are loaded.
+function checkStreaming(streaming, { device, gpu }) {
+  if (streaming == null || streaming === false) return undefined;
+  if (device === 'webgpu' || gpu.device) throw unsupported("options.streaming reads weights for the CPU: leave it out, or use device 'wasm'.");
+  if (streaming === true) return STREAMING_MB;
+  return pick(streaming, streamingRules, 'options.streaming').memoryMB ?? STREAMING_MB;
+}
+
 // Options that this version cannot honour are refused, never dropped: a caller who asks for a hash check must not believe it was made.
 export function checkLoad(options) {
   const clean = pick(options, loadRules);
   const gpu = checkGpu(options?.gpu, clean);
-  if (options?.streaming != null && options.streaming !== false) {
-    throw unsupported('options.streaming is not supported by this version: the whole model is held in memory.');
-  }
+  const memoryMB = checkStreaming(options?.streaming, { ...clean, gpu });
   if (options?.integrity != null) throw unsupported('options.integrity is not supported by this version: check the bytes before you pass them as model.');
   if (clean.cache === 'opfs' || clean.cache === 'cache-api') {
     throw unsupported(`options.cache '${clean.cache}' is not supported by this version: use 'auto' or 'none'.`);
   }
-  return { ...clean, gpu };
+  return { ...clean, gpu, memoryMB };
 }
 
 // The caller's own fetch, whose answers are checked.

@@ -15,24 +15,27 @@ function once(key, start) {
   return started.get(key);
 }
 
-// Gives { Engine, pool }; `pool` is null where this thread computes alone. `wasm` is the caller's own module, whichever build that is.
-export function loadEngine(platform, wasm, several) {
-  if (wasm !== undefined) return once('given', () => start(platform, wasm));
+// Gives { Engine, pool }; `pool` is null where this thread computes alone. `wasm` is the caller's own module, whichever build that is. With
+// `memoryMB` an instance of the module is made for this one caller, whose memory ends there.
+export function loadEngine(platform, { wasm, several, memoryMB }) {
   const build = (threads) => nameOf({ relaxed: hasRelaxedSimd(), threads });
+  if (memoryMB) return start(platform, { wasm, name: wasm === undefined ? build(several) : undefined, most: memoryMB * PAGES_IN_MB });
+  if (wasm !== undefined) return once('given', () => start(platform, { wasm }));
   const threaded = build(true);
   if (several && started.has(threaded)) return started.get(threaded);
-  const memory = several ? shareMemory() : null;
+  const memory = several ? newMemory(true) : null;
   const name = build(Boolean(memory));
-  return once(name, () => start(platform, undefined, { name, memory }));
+  return once(name, () => start(platform, { name, memory }));
 }
 
-const PAGES = 64; // more than the module asks for at its start, less than any model needs
+const PAGES_IN_MB = 16;
+const FEWEST_PAGES = 4 * PAGES_IN_MB; // more than the module asks for at its start, less than any model needs
 
 // 4 GiB are as much as the module can address; some systems grant less. Null where there is none.
-function shareMemory() {
-  for (const maximum of [65_536, 32_768, 16_384]) {
+function newMemory(shared, most = 65_536) {
+  for (const maximum of new Set([most, Math.min(most, 32_768), Math.min(most, 16_384)])) {
     try {
-      return new WebAssembly.Memory({ initial: PAGES, maximum, shared: true });
+      return new WebAssembly.Memory({ initial: FEWEST_PAGES, maximum, shared });
     } catch {
       // the next one is smaller
     }
@@ -40,18 +43,20 @@ function shareMemory() {
   return null;
 }
 
-async function start(platform, wasm, chosen) {
+// `name`: the build, unless a module is given; `memory`: one that is there already; `most`: the pages it may grow to.
+async function start(platform, { wasm, name, memory, most }) {
   if (typeof WebAssembly === 'undefined') throw unsupported('WebAssembly is switched off here (a browser setting or lockdown mode): switch it on for this page.');
   if (!hasSimd()) throw unsupported('This engine needs WebAssembly SIMD: use Chrome 91, Firefox 89, Safari 16.4, Node 20 or newer.');
-  const loading = chosen && loadGlue(platform, chosen.name);
+  const loading = name && loadGlue(platform, name);
   loading?.catch(() => {}); // heard below, after the module
-  const source = await platform.wasm(wasm, chosen?.name);
+  const source = await platform.wasm(wasm, name);
   const module = await compile(source).catch(noStart);
-  const build = chosen?.name ?? buildOf(module);
-  const glue = await (loading ?? loadGlue(platform, build));
+  const build = name ?? buildOf(module);
+  const glue = (await (loading ?? loadGlue(platform, build))).instantiate();
   const threaded = build.endsWith('-threads');
-  const memory = chosen?.memory ?? (threaded ? shareMemory() : null);
-  await glue.default({ module_or_path: module, memory }).catch(noStart);
+  memory ??= newMemory(threaded, most);
+  if (!memory) throw new RerankError('oom', 'There is no memory for the engine: close other tabs, or choose a smaller memoryMB.');
+  await glue.start({ module_or_path: module, memory }).catch(noStart);
   const { Engine } = glue;
   return { Engine, pool: threaded ? new Pool({ Engine, build, module, memory }, platform) : null };
 }

@@ -9,10 +9,11 @@ import { planThreads, refused } from './threads.js';
 import { onTrap, trapped, watched } from './trap.js';
 import { recall, remember } from './tuning.js';
 
-// `spec`: { model, tokenizer?, wasm?, device?, threads?, powerPreference? } of spec.js.
+// `spec`: { model, tokenizer?, wasm?, device?, threads?, memoryMB?, powerPreference? } of spec.js.
 // `hooks`: { platform, fetch?, reader?, gpuDevice?, signal?, onProgress? }.
 export async function openLocal(spec, hooks) {
   if (trapped()) throw asRerankError(trapped());
+  if (spec.memoryMB) return openOn({ device: 'wasm', reason: 'The CPU computes, since weights are streamed.' }, spec, hooks);
   const { powerPreference } = spec;
   const choice = await abortable(chooseDevice(spec.device, { powerPreference, given: hooks.gpuDevice }), hooks.signal);
   try {
@@ -27,11 +28,13 @@ export async function openLocal(spec, hooks) {
 
 async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuDevice, ...hooks }) {
   const plan = choice.device === 'wasm' ? planThreads(spec.threads, platform) : { count: 1 };
-  const loading = loadEngine(platform, spec.wasm, plan.count > 1);
+  const { memoryMB } = spec;
+  const loading = loadEngine(platform, { wasm: spec.wasm, several: plan.count > 1, memoryMB });
   const engaging = engage(loading, plan, spec); // the threads start while the model is read
   engaging.catch(() => {}); // heard below, after the sources
-  const progress = new Progress(onProgress, spec.model.name);
-  const context = { platform, signal, reader, progress, fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
+  const now = { signal, loading: true };
+  const progress = new Progress(onProgress && ((event) => now.loading && onProgress(event)), spec.model.name);
+  const context = { platform, signal, reader, progress, streaming: Boolean(memoryMB), fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
   const sources = await openSources(spec.tokenizer ? [spec.model, { ...spec.tokenizer, name: 'tokenizer.json' }] : [spec.model], context);
   let readError = null;
   const breathe = everySlice();
@@ -41,8 +44,8 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
     async read(start, end) {
       try {
         await breathe();
-        throwIfAborted(signal);
-        return await abortable(Promise.resolve(read(start, end)), signal);
+        throwIfAborted(now.signal);
+        return await abortable(Promise.resolve(read(start, end)), now.signal);
       } catch (error) {
         readError ??= error;
         throw error;
@@ -51,7 +54,7 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
   }));
   try {
     const { Engine } = await abortable(loading, signal);
-    const options = { name: spec.model.name, signal, threads: plan.count, ...(await deviceOptions(choice, spec, gpuDevice)) };
+    const options = { name: spec.model.name, signal, threads: plan.count, memoryMB, ...(await deviceOptions(choice, spec, gpuDevice)) };
     const handler = gpuDevice?.onuncapturederror;
     const load = () => {
       throwIfAborted(signal);
@@ -59,14 +62,19 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
     };
     const engine = await (choice.device === 'wasm' ? load() : inTurn(gpuDevice, load));
     const crew = await engaging;
-    for (const file of sources.files) file.done();
+    if (!memoryMB) for (const file of sources.files) file.done();
     progress.ready();
-    return new Local(engine, choice, crew, () => gpuDevice && (gpuDevice.onuncapturederror = handler));
+    now.loading = false;
+    if (!memoryMB) await sources.close();
+    const end = async () => {
+      if (gpuDevice) gpuDevice.onuncapturederror = handler; // a caller's device is given back as it was
+      if (memoryMB) await sources.close();
+    };
+    return new Local(engine, choice, crew, now, end);
   } catch (error) {
     engaging.then((crew) => crew.release()).catch(() => {});
-    throw asRerankError(readError ?? error);
-  } finally {
     await sources.close();
+    throw asRerankError(readError ?? error);
   }
 }
 
@@ -97,7 +105,8 @@ class Local {
   #engine;
   #choice;
   #crew;
-  #restore;
+  #now;
+  #end;
   #unwatch;
   #gone = null; // why no call is taken any more
   #running = new Set(); // how to fail each call
@@ -106,12 +115,13 @@ class Local {
   warnings;
   lost = new Promise((resolve) => (this.#lost = resolve));
 
-  // `restore` gives a caller's device back as it was.
-  constructor(engine, choice, crew, restore) {
+  // `now.signal` is heard by reads of streamed weights; `end` lets go what is not the engine's.
+  constructor(engine, choice, crew, now, end) {
     this.#engine = engine;
     this.#choice = choice;
     this.#crew = crew;
-    this.#restore = restore;
+    this.#now = now;
+    this.#end = end;
     this.info = { ...engine.info(), deviceReason: choice.reason, threads: crew.threads };
     if (this.info.adapter) this.info.adapter.name = choice.adapter; // the engine cannot see it
     this.warnings = [choice.warning, crew.warning].filter(Boolean);
@@ -125,15 +135,15 @@ class Local {
   }
 
   rerank(query, documents, options) {
-    return this.#guard(() => this.#engine.rerank(query, documents, options));
+    return this.#guard(() => this.#engine.rerank(query, documents, options), options);
   }
 
   score(pairs, options) {
-    return this.#guard(() => this.#engine.score(pairs, options));
+    return this.#guard(() => this.#engine.score(pairs, options), options);
   }
 
   tokenize(query, document, options) {
-    return this.#guard(() => this.#engine.tokenize(query, document, options));
+    return this.#guard(() => this.#engine.tokenize(query, document, options), options);
   }
 
   async close(idle) {
@@ -142,7 +152,7 @@ class Local {
     this.#engine?.unload();
     this.#engine?.free();
     this.#engine = null;
-    this.#restore();
+    await this.#end();
     await this.#crew.release();
   }
 
@@ -158,8 +168,9 @@ class Local {
     if (this.#choice.device === 'webgpu' && this.#engine) remember(this.#choice.adapter, this.#engine.tuning());
   }
 
-  async #guard(work) {
+  async #guard(work, { signal }) {
     if (this.#gone) throw this.#gone;
+    this.#now.signal = signal;
     let fail;
     const lost = new Promise((_, reject) => (fail = reject));
     this.#running.add(fail);

@@ -173,7 +173,7 @@ async function open(clean, outer, platform) {
 
 async function openBackend(clean, platform) {
   const { device, threads, gpu, signal, onProgress } = clean;
-  const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform), device, threads, powerPreference: gpu.powerPreference };
+  const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform), device, threads, memoryMB: clean.memoryMB, powerPreference: gpu.powerPreference };
   if (clean.tokenizer) spec.tokenizer = await describeTokenizer(clean.tokenizer, platform);
   const reader = spec.model.kind === 'reader' ? clean.model : undefined;
   const hooks = { platform, signal, onProgress, reader, gpuDevice: gpu.device, fetch: clean.fetch && checkFetch(clean.fetch) };

@@ -7,8 +7,8 @@ export async function serveThread({ build, module, memory }, say) {
   let glue;
   let engine;
   try {
-    glue = await ALL_BUILDS[build]();
-    engine = await glue.default({ module_or_path: module, memory, thread_stack_size: STACK_BYTES });
+    glue = (await ALL_BUILDS[build]()).instantiate();
+    engine = await glue.start({ module_or_path: module, memory, thread_stack_size: STACK_BYTES });
   } catch (error) {
     return say({ failed: error.message });
   }

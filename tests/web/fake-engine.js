@@ -6,9 +6,9 @@ globalThis.failures = [];
 
 const failure = (code) => Object.assign(new Error(`fake ${code}`), { code });
 
-export default async () => {};
+export const instantiate = () => ({ Engine, start: async () => {} });
 
-export class Engine {
+class Engine {
   #options;
   #device;
   #lose;

@@ -30,8 +30,8 @@ self.Worker = class extends Real {
 let most = 65_536;
 const asked = [];
 WebAssembly.Memory = function (descriptor) {
-  asked.push(descriptor.maximum);
-  if (descriptor.maximum > most) throw new RangeError('too large');
+  if (descriptor.shared) asked.push(descriptor.maximum);
+  if (descriptor.shared && descriptor.maximum > most) throw new RangeError('too large');
   return new Memory(descriptor);
 };
 self.addEventListener('message', ({ data }) => {

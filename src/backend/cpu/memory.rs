@@ -16,7 +16,7 @@ const FEWEST_ROWS: u64 = 512;
 /// What the program itself takes: its data, stack and code's tables.
 const PROGRAM: u64 = if WASM { 5 << 20 } else { 12 << 20 };
 /// Bytes of a tokeniser for each token: texts, numbers and merges, each in a map.
-const TOKEN: u64 = 190;
+const TOKEN: u64 = if WASM { 110 } else { 190 };
 
 /// About how many bytes a full batch takes beside resident weights.
 pub fn working_bytes(config: &Config) -> u64 {
