@@ -183,10 +183,11 @@ function checkGpu(gpu, { device, worker }) {
   return clean;
 }
 
+const LEAST_MB = 48; // to read the tokeniser of any Qwen3 model
 const STREAMING_MB = 1024; // of which small requests take a part only
 const streamingRules = {
   memoryMB: (where, value) => {
-    if (!Number.isSafeInteger(value) || value < 16 || value > 4096) throw wrong(where, 'a whole number from 16 to 4096', value);
+    if (!Number.isSafeInteger(value) || value < LEAST_MB || value > 4096) throw wrong(where, `a whole number from ${LEAST_MB} to 4096`, value);
   },
 };
 

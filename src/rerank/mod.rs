@@ -16,7 +16,7 @@ pub use rank::{
 };
 
 use crate::{
-    backend::{Backend, KeptPrefix, Pace},
+    backend::{Backend, KeptPrefix, Pace, cpu::check_memory},
     error::{Error, ErrorKind, Place, Result},
     model::{DEFAULT_INSTRUCTION, DEFAULT_MAX_LENGTH, Logits, Template},
     plan::{Before, pack},
@@ -150,6 +150,9 @@ impl Reranker {
     ) -> Result<Self> {
         let name = options.name.clone().or_else(|| files.first().map(|f| f.name.clone())).unwrap_or_default();
         let mut file = ModelFile::open(files).await?;
+        if let Some(memory) = options.streaming {
+            check_memory(&file, memory)?; // before the tokeniser takes its part of it
+        }
         let tokenizer = file.take_tokenizer()?;
         let answers = tokenizer.answers();
         let mut info = ModelInfo::new(name, &file);

@@ -103,8 +103,8 @@ test('bytes, a Blob, an address, a reader and a path stream alike, here and in a
 
 test('what cannot be streamed is refused with what to do', async () => {
   const model = await modelBytes(MODEL);
-  await fails(Reranker.load({ model, streaming: { memoryMB: 16 } }), 'bad-input', /16 MB are too few.*give it \d+ MB/);
-  await fails(Reranker.load({ model, streaming: { memoryMB: 1.5 } }), 'bad-input', /memoryMB must be a whole number from 16/);
+  await fails(Reranker.load({ model: await synthetic(tokenizer), streaming: { memoryMB: 48 } }), 'bad-input', /48 MB are too few.*give it \d+ MB/);
+  await fails(Reranker.load({ model, streaming: { memoryMB: 1.5 } }), 'bad-input', /memoryMB must be a whole number from 48/);
   await fails(Reranker.load({ model, streaming: { memoryMB: 8192 } }), 'bad-input', /to 4096/);
   await fails(Reranker.load({ model, streaming: 64 }), 'bad-input', /options\.streaming/);
   await fails(Reranker.load({ model, streaming: true, device: 'webgpu' }), 'unsupported', /device 'wasm'/);

@@ -34,6 +34,14 @@ fn chunk_bytes(c: &Config, rows: usize) -> u64 {
     4 * (rows * (c.hidden + c.q_width() + c.intermediate + c.intermediate.max(c.q_width()) / 2)) as u64
 }
 
+/// Says whether `memory` bytes in all are enough to stream the weights of `file`.
+///
+/// # Errors
+/// `bad-input` if they are not, saying how many are.
+pub fn check_memory(file: &ModelFile, memory: u64) -> Result<()> {
+    Frame::within(memory, file).map(|_| ())
+}
+
 /// How an executor goes about with memory.
 #[derive(Clone, Copy)]
 pub(super) struct Frame {

@@ -7,7 +7,7 @@ mod streamed;
 use std::{ops::Range, sync::Arc};
 
 use memory::Frame;
-pub use memory::working_bytes;
+pub use memory::{check_memory, working_bytes};
 use network::{Network, Resident};
 use streamed::Streamed;
 

@@ -128,12 +128,10 @@ impl Panels {
         };
         let panel = layout.panel_bytes() / size_of::<Line>();
         let len = matrix.rows().div_ceil(layout.nr) * panel;
-        let mut lines = Vec::new();
-        lines.try_reserve_exact(len).map_err(|_| {
+        let mut lines = zeroed(len).ok_or_else(|| {
             Error::new(ErrorKind::OutOfMemory, format!("no memory for {} bytes of weights", len * size_of::<Line>()))
                 .hint("use a smaller model or a smaller quantisation of it")
         })?;
-        lines.resize(len, Line([0; 64]));
         let exponent = exponent(matrix)?;
         // Where a symmetric type has its 0, and where the kernel wants it.
         let offset = coding.zero.map_or(0, |zero| kernel.weight_offset.wrapping_sub(zero.cast_unsigned()));
@@ -324,6 +322,16 @@ fn lay_nibbles<const DEPTH: usize>(quants: &[i8], nr: usize, column: usize, code
         for (to, q) in to.iter_mut().zip(quants) {
             *to |= q.cast_unsigned() << (at % 64 / 32 * 4);
         }
+    }
+}
+
+/// Lines of zeros, which the system gives without touching them: the threads that pack do so together. None without memory.
+fn zeroed(len: usize) -> Option<Vec<Line>> {
+    let layout = std::alloc::Layout::array::<Line>(len).ok().filter(|layout| layout.size() > 0)?;
+    // SAFETY: the layout is not empty; it is that of a vector of `len` lines, of which zeros are valid ones.
+    unsafe {
+        let start = std::alloc::alloc_zeroed(layout);
+        (!start.is_null()).then(|| Vec::from_raw_parts(start.cast(), len, len))
     }
 }
 
