@@ -56,3 +56,19 @@ export function createFetchHandler(
   reranker: Ranker | (() => Promise<Ranker>),
   options?: FetchHandlerOptions | null,
 ): (request: Request, env?: unknown, context?: ExecutionContext) => Promise<Response>;
+
+export interface ProxyTarget {
+  /** The address of a server with this API. */
+  url: string | URL;
+  /** Its key. The client's own is never passed on. */
+  apiKey?: string | null;
+  /** For a request with all its attempts (60000). */
+  timeoutMs?: number | null;
+  fetch?: typeof fetch | null;
+}
+
+/** The same API from a server elsewhere: keys, origins and sizes are checked here; 429, 503 and broken connections are tried again. */
+export function createProxyHandler(
+  target: ProxyTarget,
+  options?: Pick<FetchHandlerOptions, 'apiKey' | 'cors' | 'basePath' | 'maxBody' | 'log'> | null,
+): (request: Request) => Promise<Response>;

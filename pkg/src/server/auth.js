@@ -1,6 +1,9 @@
 // Who may ask. Keys are compared by their hashes, so that time tells neither how many letters were right nor how many there are.
 import { Problem } from './problem.js';
 
+// Whoever looks after the server may always ask whether it is well.
+export const OPEN = ['/health', '/healthz', '/ping'];
+
 const digest = async (text) => new Uint8Array(await crypto.subtle.digest('SHA-256', new TextEncoder().encode(text)));
 
 function same(a, b) {

@@ -30,7 +30,7 @@ function checkType(headers) {
 }
 
 // What the client says of the length is believed only if it is too much already.
-async function readBytes(request, limit) {
+export async function readBytes(request, limit) {
   const over = () => tooLarge(null, `The body is larger than ${limit} bytes: send fewer or shorter documents.`);
   if (Number(request.headers.get('content-length')) > limit) throw over();
   if (!request.body) return new Uint8Array(0);

@@ -1,7 +1,7 @@
 // The HTTP API: one function from Request to Response, for any runtime that has these. dialects.js says what is understood.
 import { kind } from '../check.js';
 import { badInput } from '../errors.js';
-import { gatekeeper } from './auth.js';
+import { gatekeeper, OPEN } from './auth.js';
 import { readBody } from './body.js';
 import { ScoreCache } from './cache.js';
 import { crossOrigin } from './cors.js';
@@ -11,9 +11,10 @@ import { Loader } from './loader.js';
 import { Metrics } from './metrics.js';
 import { openapi } from './openapi.js';
 import { checkOptions } from './options.js';
+import { below, json } from './paths.js';
+import { describe, models, readTokenize, tokenized } from './plain.js';
 import { asProblem, errorBody, Problem, tooLarge } from './problem.js';
 import { rank, Scorer } from './scorer.js';
-import { describe, models, readTokenize, tokenized } from './plain.js';
 
 // `source`: a Reranker, or a function that loads one when it is first needed.
 export function createFetchHandler(source, options) {
@@ -23,8 +24,6 @@ export function createFetchHandler(source, options) {
   const api = new Api(source, checkOptions(options));
   return (request, env, ctx) => api.answer(request, ctx);
 }
-
-const OPEN = ['/health', '/healthz', '/ping'];
 
 class Api {
   #options;
@@ -65,7 +64,7 @@ class Api {
   async answer(request, ctx) {
     const started = Date.now();
     const keep = (promise) => ctx?.waitUntil?.(promise);
-    const path = this.#pathOf(request);
+    const path = below(this.#options.basePath, request.url);
     const call = { request, path, keep, dialect: dialectOfPath(path ?? '') };
     let response;
     try {
@@ -78,14 +77,6 @@ class Api {
     if (kindOfCall !== 'other') this.#metrics.took((Date.now() - started) / 1000);
     for (const [name, value] of Object.entries(this.#cors(request))) response.headers.set(name, value);
     return request.method === 'HEAD' ? new Response(null, response) : response;
-  }
-
-  // Without the base path and a slash at its end; null outside the base path.
-  #pathOf({ url }) {
-    const { pathname } = new URL(url);
-    const { basePath } = this.#options;
-    if (!`${pathname}/`.startsWith(`${basePath}/`)) return null;
-    return pathname.slice(basePath.length).replace(/\/+$/, '') || '/';
   }
 
   async #route(call) {
@@ -162,6 +153,3 @@ class Api {
     return json(told.error(problem, path), told.status(problem.status), problem.headers);
   }
 }
-
-const json = (body, status = 200, headers = {}) =>
-  new Response(JSON.stringify(body), { status, headers: { 'content-type': 'application/json', ...headers } });

@@ -62,3 +62,15 @@ export function checkOptions(options) {
   });
   return Object.fromEntries(entries);
 }
+
+// Of createProxyHandler: the server behind.
+export function checkTarget({ url, apiKey, timeoutMs, fetch: own }) {
+  const address = typeof url === 'string' || url instanceof URL ? String(url).replace(/\/+$/, '') : '';
+  if (!/^https?:/.test(address) || !URL.canParse(address)) throw badInput(`url must be the address of a server, got ${typeof url === 'string' ? `'${url}'` : kind(url)}.`);
+  return {
+    url: address,
+    apiKey: apiKey == null ? null : texts('apiKey', apiKey)[0],
+    timeoutMs: timeoutMs == null ? 60_000 : whole(1)('timeoutMs', timeoutMs),
+    fetch: own == null ? (...args) => fetch(...args) : callback('fetch', own),
+  };
+}
