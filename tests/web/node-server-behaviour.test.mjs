@@ -1,6 +1,8 @@
 // createFetchHandler over time: bodies that stream, clients that leave, queues, models that load, fail and get lost, stores of scores.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { createFetchHandler } from '../../pkg/src/server.js';
 import { RerankError } from '../../pkg/src/node.js';
 import { open } from './node-common.mjs';
@@ -329,4 +331,31 @@ test('the built-in model: the replies are those of the reranker itself, cached o
   const limited = createFetchHandler(reranker, { maxTokens: 100 });
   assert.equal((await ask(limited, { query, documents: ['Beijing'] })).status, 200);
   assert.equal((await ask(limited, { query, documents: ['Beijing '.repeat(60)] })).status, 413);
+});
+
+test('whatever a client sends, it gets an answer that says what is wrong', async () => {
+  const events = [];
+  const handler = createFetchHandler(new FakeReranker(), { maxDocuments: 3, cache: {}, log: (event) => events.push(event) });
+  const VALUES = [null, true, 0, -1, 1.5, 2, 1e300, '', ' ', 'red', [], {}, ['red'], ['a', 'b'], [['a']], [null], [''], { text: 'red' }, { text: null }, { text: 5 }, [{ text: 'a' }, { content: 'b' }], { query: 'red', documents: ['a'] }, ['a', 'b', 'c', 'd'], { __proto__: null, length: 3 }];
+  const FIELDS = 'query queries documents passages texts contexts input parameters text_1 text_2 items top_n top_k truncation truncate return_documents return_text instruction instruct task raw_scores threshold max_tokens_per_doc model constructor __proto__ toString'.split(' ');
+  const PATHS = ['/v1/rerank', '/score', '/voyage/v1/rerank', '/v1/ranking', '/ai/run/m', '/tokenize'];
+  let seed = 7;
+  const random = (n) => (seed = (seed * 48_271) % 2_147_483_647) % n;
+  const seen = new Set();
+  for (let n = 0; n < 5000; n++) {
+    const body = {};
+    for (let fields = random(6); fields >= 0; fields--) Object.defineProperty(body, FIELDS[random(FIELDS.length)], { value: VALUES[random(VALUES.length)], enumerable: true, configurable: true });
+    const response = await handler(requestOf({ path: PATHS[random(PATHS.length)], body }));
+    const reply = await response.json();
+    seen.add(response.status);
+    assert.ok([200, 400, 413, 422].includes(response.status), `${response.status} for ${JSON.stringify(body)}`);
+    if (response.status !== 200) assert.ok(reply.message ?? reply.error, JSON.stringify(body));
+  }
+  assert.deepEqual([...seen].sort(), [200, 400, 413, 422]);
+  assert.deepEqual(events, []);
+});
+
+test('a strict user of the types compiles', () => {
+  const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+  execFileSync(process.execPath, [here('node_modules/typescript/bin/tsc'), '-p', here('node-server-types.json')], { stdio: 'pipe', encoding: 'utf8' });
 });
