@@ -1,4 +1,4 @@
-// The example worker, and what it took: GET /measured gives the bytes of the engine's memory and those that the bucket has given.
+// The example worker, and what it took: /measured gives the bytes of the engine's memory and those that the bucket has given; /upload fills the bucket.
 import worker from '../../examples/edge-worker/src/worker.js';
 
 let memory;
@@ -25,7 +25,9 @@ let bucket;
 
 export default {
   async fetch(request, env, ctx) {
-    if (new URL(request.url).pathname === '/measured') return Response.json({ memory: memory?.buffer.byteLength ?? 0, bytes, reads });
+    const { pathname } = new URL(request.url);
+    if (pathname === '/upload') return Response.json(await env.MODELS.put(env.MODEL_KEY, request.body));
+    if (pathname === '/measured') return Response.json({ memory: memory?.buffer.byteLength ?? 0, bytes, reads });
     bucket ??= env.MODELS && counted(env.MODELS);
     return worker.fetch(request, { ...env, MODELS: bucket }, ctx);
   },

@@ -1,4 +1,5 @@
 // What requests cost in workerd: `node tests/web/edge-measure.mjs [FILE.gguf [MEMORY_MB]]`. Without a file, the built-in model.
+import { openAsBlob } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { cpus } from 'node:os';
 import { basename } from 'node:path';
@@ -21,7 +22,7 @@ const miniflare = new Miniflare({
 });
 const url = String(await miniflare.ready);
 const json = async (path, body) => (await fetch(url + path, body && { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } })).json();
-if (file) await (await miniflare.getR2Bucket('MODELS')).put(basename(file), new Uint8Array(await readFile(file)).buffer);
+if (file) await fetch(`${url}upload`, { method: 'PUT', body: await openAsBlob(file) });
 
 const query = 'Which rivers of the north are long?';
 const WORDS = ['river', 'train', 'north', 'long', 'city', 'water', 'old', 'bridge', 'market', 'and'];
@@ -62,7 +63,7 @@ const time = async (act) => {
 
 try {
   await json('measured');
-  const idle = await resident();
+  const idle = await resident(); // after the upload
   const first = await time(() => json('v1/rerank', { query, documents: ['x'] }));
   const begin = await json('measured');
   console.log(`${file ? basename(file) : 'mini'}, ${cpus()[0].model}: first answer after ${first.toFixed()} ms, ${(begin.memory / MB).toFixed(1)} MB of memory, ${(begin.bytes / MB).toFixed(1)} MB read in ${begin.reads} reads`);
