@@ -7,6 +7,7 @@ import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { Miniflare } from 'miniflare';
+import { checkLoad } from '../../pkg/src/check.js';
 import { createFetchHandler } from '../../pkg/src/server.js';
 import { bundle } from './edge-bundle.mjs';
 import { modelBytes, modelPath, open } from './node-common.mjs';
@@ -123,6 +124,22 @@ test('requests at once are all answered, and one whose client leaves does not ho
   assert.match(await (await fetch(`${url}/metrics`)).text(), /edge_reranker_busy 0/);
 });
 
+test('a runtime that drops requests of clients who left does not stop the line', async (t) => {
+  const { ask } = await start(t, { MAX_TOKENS: '1000000', MAX_DOCUMENTS: '1000' }, { compatibilityFlags: [] }); // no signal: nobody hears of it
+  const body = { query: QUERY, documents: DOCUMENTS };
+  assert.equal((await ask(body)).status, 200);
+  const long = Array.from({ length: 100 }, (_, n) => `Document ${n} about ${'rivers and trains '.repeat(10)}`);
+  const inside = ask({ query: QUERY, documents: long });
+  const leavers = Array.from({ length: 3 }, () => new AbortController());
+  for (const { signal } of leavers) ask(body, { signal }).catch(() => {});
+  const patient = ask(body);
+  await new Promise((done) => setTimeout(done, 100));
+  for (const leaver of leavers) leaver.abort();
+  assert.equal((await inside).status, 200);
+  assert.equal((await patient).status, 200);
+  assert.equal((await ask(body)).status, 200);
+});
+
 test('known scores are found in memory, and in the cache of the data centre by another isolate', async (t) => {
   const cachePersist = await mkdtemp(join(tmpdir(), 'edge-reranker-cache-'));
   const { miniflare, options, ask } = await start(t, { CACHE: 'on' }, { cachePersist });
@@ -148,21 +165,43 @@ test('nothing waits for a clock that stands still', async (t) => {
   assert.equal((await response.json()).results.length, 20);
 });
 
-test('stream: a model in a bucket', async (t) => {
-  const bindings = { MODE: 'stream', MODEL_KEY: 'models/q8_0.gguf', MEMORY_MB: '0', MAX_TOKENS: '2000' };
-  const { miniflare, ask } = await start(t, bindings, { r2Buckets: ['MODELS'] });
-  const bucket = await miniflare.getR2Bucket('MODELS');
-  await bucket.put('models/q8_0.gguf', new Uint8Array(await modelBytes('q8_0.gguf')).buffer);
-  const reranker = await open(t, { model: modelPath('q8_0.gguf'), threads: 1 });
-  const response = await ask({ query: QUERY, documents: DOCUMENTS });
-  assert.equal(response.status, 200);
-  const reply = await response.json();
-  assert.equal(reply.model, 'q8_0.gguf');
-  sameScores(reply, await reranker.rerank(QUERY, DOCUMENTS));
-  const over = await ask({ query: QUERY, documents: ['China '.repeat(2500)] });
-  assert.equal(over.status, 413);
-  assert.match((await over.json()).message, /more than 2000 tokens/);
-});
+// Whether this build reads layers when it needs them.
+function streams() {
+  try {
+    checkLoad({ streaming: { memoryMB: 96 } });
+    return true;
+  } catch (error) {
+    if (error.code === 'unsupported') return false;
+    throw error;
+  }
+}
+
+for (const [memory, skip] of [['0', false], ['96', streams() ? false : 'streaming is not supported by this version']]) {
+  test(`stream: a model in a bucket, MEMORY_MB ${memory}`, { skip }, async (t) => {
+    const bindings = { MODE: 'stream', MODEL_KEY: 'models/q8_0.gguf', MEMORY_MB: memory, MAX_TOKENS: '2000' };
+    const { miniflare, ask } = await start(t, bindings, { r2Buckets: ['MODELS'] });
+    const bucket = await miniflare.getR2Bucket('MODELS');
+    await bucket.put('models/q8_0.gguf', new Uint8Array(await modelBytes('q8_0.gguf')).buffer);
+    const reranker = await open(t, { model: modelPath('q8_0.gguf'), threads: 1 });
+    const wanted = await reranker.rerank(QUERY, DOCUMENTS);
+    const body = { query: QUERY, documents: DOCUMENTS };
+    const hasty = new AbortController();
+    const left = ask(body, { signal: hasty.signal }); // its client leaves while it loads the model
+    left.catch(() => {});
+    await new Promise((done) => setTimeout(done, 50));
+    hasty.abort();
+    // What one request has begun the next ones go on with, each reading in its own name.
+    for (const response of await Promise.all([ask(body), ask(body), ask(body)])) {
+      assert.equal(response.status, 200);
+      const reply = await response.json();
+      assert.equal(reply.model, 'q8_0.gguf');
+      sameScores(reply, wanted);
+    }
+    const over = await ask({ query: QUERY, documents: ['China '.repeat(2500)] });
+    assert.equal(over.status, 413);
+    assert.match((await over.json()).message, /more than 2000 tokens/);
+  });
+}
 
 test('stream: a model that is not in the bucket is told to the log alone', async (t) => {
   const said = [];

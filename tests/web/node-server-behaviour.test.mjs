@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import { Gate } from '../../pkg/src/server/gate.js';
 import { createFetchHandler } from '../../pkg/src/server.js';
 import { RerankError } from '../../pkg/src/node.js';
 import { open } from './node-common.mjs';
@@ -141,6 +142,23 @@ test('the next one is let in when the engine has stopped, not when the client ha
   stopped.resolve(new Float32Array(0));
   await reranker.next();
   assert.equal((await second).status, 200);
+});
+
+test('one who is inside without a sign of life holds nobody up for ever', async (t) => {
+  const gate = new Gate(9, 1);
+  const calls = { full: () => new Error('full'), stuck: () => new Error('stuck') };
+  t.mock.method(globalThis, 'setInterval', () => 0, { times: 1 }); // a runtime that dropped the request fires no timers of it
+  const leave = await gate.enter(undefined, calls);
+  const waiting = [gate.enter(undefined, calls), gate.enter(undefined, calls)];
+  for (const one of waiting) await assert.rejects(one, { message: 'stuck' });
+  const next = await gate.enter(undefined, calls);
+  leave(); // late, and heard no more
+  assert.ok(gate.busy);
+  const patient = gate.enter(undefined, calls);
+  await new Promise((done) => setTimeout(done, 400)); // one who is alive may take its time
+  next();
+  (await patient)();
+  assert.ok(!gate.busy && gate.length === 0);
 });
 
 test('a runtime is asked to let work go on after the client has left', async () => {

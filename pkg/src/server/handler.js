@@ -38,8 +38,8 @@ class Api {
     '/health': () => this.#health(),
     '/healthz': () => this.#health(),
     '/ping': () => this.#health(),
-    '/info': async (keep) => json(describe((await this.#loader.get(keep)).info(), this.#options)),
-    '/v1/models': async (keep) => json(models((await this.#loader.get(keep)).info())),
+    '/info': async (ctx) => json(describe((await this.#loader.get(ctx)).info(), this.#options)),
+    '/v1/models': async (ctx) => json(models((await this.#loader.get(ctx)).info())),
     '/metrics': () => this.#report(),
     '/openapi.json': () => json(openapi(this.#options)),
   };
@@ -65,7 +65,7 @@ class Api {
     const started = Date.now();
     const keep = (promise) => ctx?.waitUntil?.(promise);
     const path = below(this.#options.basePath, request.url);
-    const call = { request, path, keep, dialect: dialectOfPath(path ?? '') };
+    const call = { request, path, ctx, keep, dialect: dialectOfPath(path ?? '') };
     let response;
     try {
       response = await this.#route(call);
@@ -80,7 +80,7 @@ class Api {
   }
 
   async #route(call) {
-    const { request, path, keep } = call;
+    const { request, path, ctx } = call;
     const get = Object.hasOwn(this.#get, path ?? '') ? this.#get[path] : null;
     const post = path === '/tokenize' ? () => this.#tokenize(call) : path !== null && isRerankPath(path) ? () => this.#rerank(call) : null;
     if (!get && !post) {
@@ -93,11 +93,11 @@ class Api {
     }
     if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: allow });
     if (!OPEN.includes(path)) await this.#authorize(request.headers);
-    return get ? get(keep) : post();
+    return get ? get(ctx) : post();
   }
 
   async #rerank(call) {
-    const { request, path, keep } = call;
+    const { request, path, ctx, keep } = call;
     const body = await readBody(request, this.#options.maxBody);
     const dialect = (call.dialect = dialectOf(path, body));
     const asked = dialect.read(body, path);
@@ -105,7 +105,7 @@ class Api {
     if (asked.documents.length > maxDocuments) {
       throw tooLarge('documents', `There are ${asked.documents.length} documents, at most ${maxDocuments} are taken in one request: send them in parts.`);
     }
-    const reranker = (call.reranker = await this.#loader.get(keep));
+    const reranker = (call.reranker = await this.#loader.get(ctx));
     const { lines, tokens, hits } = await this.#scorer.score(asked, { reranker, signal: request.signal, keep });
     const answer = { id: `rerank-${crypto.randomUUID()}`, model: reranker.info().name, tokens, ...rank(lines, asked) };
     this.#metrics.add('documents', lines.length);
@@ -119,12 +119,13 @@ class Api {
     return json(dialect.write(answer, asked, path), 200, headers);
   }
 
-  async #tokenize({ request, keep }) {
+  async #tokenize(call) {
+    const { request, ctx, keep } = call;
     const asked = readTokenize(await readBody(request, this.#options.maxBody));
     if (asked.documents.length > this.#options.maxDocuments) {
       throw tooLarge('documents', `There are ${asked.documents.length} documents, at most ${this.#options.maxDocuments} are taken in one request.`);
     }
-    const reranker = await this.#loader.get(keep);
+    const reranker = (call.reranker = await this.#loader.get(ctx));
     return json(tokenized(await this.#scorer.tokenize(asked, { reranker, signal: request.signal, keep })));
   }
 

@@ -1,11 +1,14 @@
 // The reranker: given, or made by a function when it is first needed, and again after it was lost.
 import { busy } from './problem.js';
 
+const LONGEST_MS = 60_000;
+
 export class Loader {
   #make = null;
   #options;
   #reranker = null;
   #loading = null;
+  #since = 0;
   #failedAt = null;
 
   // `options`: loadWaitMs, retryAfter (seconds), log.
@@ -27,13 +30,17 @@ export class Loader {
     return this.#reranker;
   }
 
-  // Waits for a load as long as a client may be held; `keep(promise)` lets it go on after the answer.
-  async get(keep) {
+  // Waits for a load as long as a client may be held. `ctx.waitUntil` lets it go on after the answer, though not for ever: a load of a request
+  // that was dropped never ends, so that another one begins after a while.
+  async get(ctx) {
     if (this.#reranker) return this.#reranker;
+    if (this.#loading && ctx?.waitUntil && Date.now() - this.#since > LONGEST_MS) this.#loading = null;
     if (!this.#loading) {
       this.#refuseEarly();
-      this.#loading = this.#load().finally(() => (this.#loading = null));
-      keep(this.#loading);
+      this.#since = Date.now();
+      const loading = this.#load().finally(() => this.#loading === loading && (this.#loading = null));
+      this.#loading = loading;
+      ctx?.waitUntil?.(loading);
     }
     await within(this.#loading, this.#options.loadWaitMs);
     if (this.#reranker) return this.#reranker;

@@ -106,7 +106,10 @@ export class Scorer {
 
   async #inTurn({ reranker, signal, keep }, work) {
     const { retryAfter } = this.#options;
-    const leave = await this.#gate.enter(signal, () => busy(429, 'busy', 'Too many requests wait already: ask again soon.', retryAfter));
+    const leave = await this.#gate.enter(signal, {
+      full: () => busy(429, 'busy', 'Too many requests wait already: ask again soon.', retryAfter),
+      stuck: () => busy(503, 'not-loaded', 'The engine is stuck: ask again soon.', retryAfter, new Error('A request that computed was dropped by the runtime.')),
+    });
     try {
       const working = work(reranker);
       keep(working.catch(() => {})); // a runtime that drops the work of a client who left would leave the engine half way
