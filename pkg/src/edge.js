@@ -3,6 +3,7 @@ import * as measure from './capabilities.js';
 import { load, RerankerBase } from './reranker.js';
 import * as edge from './platform/edge.js';
 
+export { fromBucket } from './bucket.js';
 export { RerankError } from './errors.js';
 export { models } from './registry.js';
 

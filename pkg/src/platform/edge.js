@@ -20,7 +20,7 @@ export function wasm(given) {
 }
 
 export const builtin = () => {
-  throw badInput("This runtime has no files: import 'edge-reranker/mini.gguf' as data and pass its bytes as the `model` option.");
+  throw badInput("This runtime has no files: import 'edge-reranker/mini.bin' (the same file as mini.gguf, by a name that bundlers for workers take for data) and pass its bytes as the `model` option.");
 };
 
 export function address(text) {

@@ -1,0 +1,24 @@
+// Which pages of other origins may ask, and what their browsers must be told.
+
+const METHODS = 'GET, HEAD, POST, OPTIONS';
+const HEADERS = 'authorization, content-type, x-api-key';
+
+// Gives `headersFor(request)` for every answer. `origins`: those allowed, '*' for all; none without.
+export function crossOrigin(origins) {
+  if (!origins) return () => ({});
+  const any = origins.includes('*');
+  return (request) => {
+    const origin = request.headers.get('origin');
+    const allowed = any ? '*' : origins.includes(origin) && origin;
+    const headers = any ? {} : { vary: 'Origin' };
+    if (!origin || !allowed) return headers;
+    headers['access-control-allow-origin'] = allowed;
+    headers['access-control-expose-headers'] = 'retry-after, x-cache';
+    if (request.method === 'OPTIONS') {
+      headers['access-control-allow-methods'] = METHODS;
+      headers['access-control-allow-headers'] = request.headers.get('access-control-request-headers') ?? HEADERS;
+      headers['access-control-max-age'] = '86400';
+    }
+    return headers;
+  };
+}
