@@ -31,6 +31,7 @@ export async function install(t, name, tarball) {
   const folder = await scratch(t, `${name}-`);
   await cp(here(`fixtures/${name}`), folder, { recursive: true });
   await cp(here('question.json'), join(folder, 'question.json'));
+  await cp(here('fixtures/page.js'), join(folder, 'page.js'));
   await npm(folder, 'install', '--no-package-lock', tarball.path);
   return folder;
 }
