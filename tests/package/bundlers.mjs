@@ -2,13 +2,24 @@
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as esbuild from 'esbuild';
-import { build as vite } from 'vite';
 import webpack from 'webpack';
 
-export async function buildVite(folder) {
-  const out = join(folder, 'dist');
-  await vite({ root: folder, base: './', logLevel: 'error', build: { outDir: out } });
-  return out;
+// Vite 8 needs no configuration.
+const viteOptions = (name, folder) => ({ root: folder, base: './', logLevel: 'error', configFile: name === 'vite' ? false : join(folder, 'vite.config.js'), cacheDir: join(folder, '.vite') });
+
+export const buildVite = (name) => async (folder) => {
+  const { build } = await import(name);
+  const outDir = join(folder, 'dist');
+  await build({ ...viteOptions(name, folder), build: { outDir } });
+  return outDir;
+};
+
+/** Its server for development. Gives { url, close }. */
+export async function developWithVite(name, folder, headers) {
+  const { createServer } = await import(name);
+  const server = await createServer({ ...viteOptions(name, folder), server: { port: 0, host: '127.0.0.1', headers, hmr: false, watch: null } });
+  await server.listen();
+  return { url: server.resolvedUrls.local[0], close: () => server.close() };
 }
 
 export async function buildWebpack(folder) {

@@ -19,7 +19,7 @@ const RUNTIMES = [
   { id: 'node20', name: 'Node', command: bin('node20/bin/node'), args: ['rank.mjs'], ways: NODE },
   { id: 'node', name: 'Node', command: bin('node-newest/bin/node'), args: ['rank.mjs'], ways: NODE },
   { id: 'node-dawn', name: 'Node with the package `webgpu`', command: bin('node-newest/bin/node'), args: ['dawn.mjs', bin('webgpu/index.js')], ways: NODE, gpu: true },
-  { id: 'deno', name: 'Deno', command: bin('deno/deno'), args: ['run', '--allow-all', '--no-lock', 'rank.mjs'], ways: NODE, gpu: true },
+  { id: 'deno', name: 'Deno', command: bin('deno/deno'), args: ['run', '--no-prompt', '--allow-read', '--no-lock', 'rank.mjs'], ways: NODE, gpu: true },
   { id: 'bun', name: 'Bun', command: bin('bun/bin/bun'), args: ['rank.mjs'], ways: NODE },
 ];
 

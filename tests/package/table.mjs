@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { here } from './pack.mjs';
 import { RECORDS } from './record.mjs';
 
-const ORDER = ['node20', 'node', 'node-dawn', 'deno', 'bun', 'workerd', 'vite', 'webpack', 'esbuild'];
+const ORDER = ['node20', 'node', 'node-dawn', 'deno', 'bun', 'workerd', 'vite', 'vite7', 'webpack', 'esbuild'];
 const BEGIN = '<!-- written by tests/package/table.mjs -->';
 const END = '<!-- end -->';
 

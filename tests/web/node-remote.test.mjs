@@ -155,7 +155,7 @@ test('wrong options of connect are refused before anything is sent', async () =>
   await refuse({ url: 'localhost' }, /full address/);
   await refuse({ url: 'ftp://a.example' }, /http/);
   await refuse({ url: 'http://me:word@a.example' }, /password/);
-  await refuse({ url: 'http://a.example/v1/rerank' }, /leave '\/rerank' out/);
+  await refuse({ url: 'http://a.example/v1/rerank' }, /leave '\/v1\/rerank' out/);
   await refuse({ url: 'http://a.example', apiKey: 'a\nb' }, /headers/);
   await refuse({ url: 'http://a.example', retries: -1 }, /retries/);
   await refuse({ url: 'http://a.example', timeoutMs: 1e12 }, /timeoutMs/);

@@ -42,7 +42,8 @@ function checkUrl(given) {
   }
   if (!/^https?:$/.test(url.protocol)) throw badInput(`options.url must begin with http: or https:, got '${url.protocol}'.`);
   if (url.username || url.password) throw badInput('options.url must not hold a password: use apiKey or headers.');
-  if (/\/(?:re)?rank(?:ing)?\/?$/.test(url.pathname)) throw badInput(`options.url is the address of the server, not of one of its paths: leave '${url.pathname.match(/\/[^/]+\/?$/)[0]}' out.`);
+  const path = /\/v\d\/\w+\/?$/.exec(url.pathname)?.[0];
+  if (path) throw badInput(`options.url is the address of the server, not of one of its paths: leave '${path}' out.`);
   url.pathname = url.pathname.replace(/\/+$/, '').replace(/\/v1$/, '');
   return url;
 }
