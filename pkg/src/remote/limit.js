@@ -1,20 +1,6 @@
 // How many requests run at once, and how many begin in a second. Whoever waits hears its signal.
 import { aborted } from '../errors.js';
-
-export async function sleep(ms, signal) {
-  if (signal.aborted) throw aborted(signal);
-  await new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(aborted(signal));
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    signal.addEventListener('abort', stop, { once: true });
-  });
-}
+import { sleep } from '../sleep.js';
 
 export class Limit {
   #free;

@@ -1,6 +1,7 @@
 // One JSON request: tried again when the network fails, or when the server is busy or broken; never when it says that the request is wrong.
 import { abortable, follow, RerankError, shorten, throwIfAborted } from '../errors.js';
-import { Limit, sleep } from './limit.js';
+import { sleep } from '../sleep.js';
+import { Limit } from './limit.js';
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 60_000; // a server that asks for more patience gets an error in place of a retry
