@@ -3,7 +3,6 @@ import { checkCall, checkFetch, checkLoad, checkPairs, checkRequest } from './ch
 import { NoWorker, openRemote, workerRefused } from './client.js';
 import { asRerankError, follow, RerankError, threw, throwIfAborted, unsupported } from './errors.js';
 import { Live } from './live.js';
-import { openLocal } from './local.js';
 import { Queue } from './queue.js';
 import { describeModel, describeTokenizer, describeWasm } from './spec.js';
 import { scoresOf } from './stream.js';
@@ -140,6 +139,14 @@ async function open(clean, outer, platform) {
   } finally {
     unfollow();
   }
+}
+
+// Fetched when it is needed: with a worker, the engine is there and not here.
+async function openLocal(spec, hooks) {
+  const local = await import('./local.js').catch((cause) => {
+    throw new RerankError('download', `Cannot load the script of the engine: ${cause.message}. Serve all files of the package's src folder, and those of a bundle.`, { cause });
+  });
+  return local.openLocal(spec, hooks);
 }
 
 async function openBackend(clean, platform) {

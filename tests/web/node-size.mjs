@@ -23,17 +23,30 @@ function row(label, bytes, most) {
   if (sizes[2] > most) over.push(`${label}: ${sizes[2]} bytes by brotli, ${most} at most`);
 }
 
-// What a page fetches before it loads a model: the entry and all that it imports, without what is fetched with the module.
+// What is fetched when a page imports an entry: its bundle and all that this imports at once. What it imports later is the rest.
 async function bundled(entry) {
-  const { outputFiles } = await build({ entryPoints: [fileURLToPath(new URL(entry, pkg))], bundle: true, minify: true, format: 'esm', external: ['../dist/*'], write: false });
-  return Buffer.from(outputFiles[0].contents);
+  const { outputFiles, metafile } = await build({ entryPoints: [fileURLToPath(new URL(entry, pkg))], bundle: true, minify: true, splitting: true, format: 'esm', external: ['../dist/*'], outdir: '/', write: false, metafile: true });
+  const outputs = new Map(Object.entries(metafile.outputs).map(([path, output]) => [path.split('/').at(-1), output]));
+  const first = new Set();
+  const add = (name) => {
+    if (first.has(name)) return;
+    first.add(name);
+    for (const { path, kind, external } of outputs.get(name).imports) if (kind === 'import-statement' && !external) add(path.split('/').at(-1));
+  };
+  add([...outputs].find(([, { entryPoint }]) => entryPoint?.endsWith(entry))[0]);
+  const bytes = (at) => Buffer.concat(outputFiles.filter(({ path }) => first.has(path.split('/').at(-1)) === at).map(({ contents }) => contents));
+  return { entry: bytes(true), rest: bytes(false) };
 }
 
 console.log(`${''.padEnd(52)} ${['raw', 'gzip', 'brotli'].map((head) => head.padStart(10)).join(' ')}`);
 const dist = (await readdir(new URL('dist/', pkg))).filter((name) => /\.(wasm|js|gguf)$/.test(name)).sort();
 for (const name of dist) row(`dist/${name}`, await read(`dist/${name}`), name.endsWith('.wasm') ? MOST.module : undefined);
 row('src/ (all scripts)', Buffer.concat(await Promise.all((await scripts('src/')).sort().map((path) => readFile(path)))));
-for (const entry of ['src/index.js', 'src/worker.js', 'src/remote.js']) row(`${entry}, bundled and minified`, await bundled(entry), MOST.script);
+for (const name of ['src/index.js', 'src/worker.js', 'src/remote.js']) {
+  const { entry, rest } = await bundled(name);
+  row(`${name}, bundled and minified`, entry, MOST.script);
+  if (rest.length) row('... and what it imports later', rest);
+}
 const { outputFiles: glue } = await build({ entryPoints: [fileURLToPath(new URL('dist/edge_reranker_relaxed.js', pkg))], minify: true, write: false, format: 'esm' });
 row("... and the module's own script, which comes with it", Buffer.from(glue[0].contents));
 
