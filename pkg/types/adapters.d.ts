@@ -8,5 +8,5 @@ export interface RerankerLike {
 /** One, or a promise of one, or a function that is called when it is first needed (again after a failure). */
 export type RerankerSource = RerankerLike | PromiseLike<RerankerLike> | (() => RerankerLike | PromiseLike<RerankerLike>);
 
-/** Options of every call. RemoteReranker takes `maxTokensPerDocument` and refuses those that HTTP cannot carry. */
+/** Options of every call. `maxTokensPerDocument` is RemoteReranker's, which refuses those that HTTP cannot carry; `maxLength` is Reranker's. */
 export type AdapterOptions = Omit<RerankOptions, 'returnDocuments' | 'onScore'> & { maxTokensPerDocument?: number | null };

@@ -7,8 +7,8 @@ const got = (value) => (typeof value === 'number' ? value : kind(value));
 const LONGEST_TIMER_MS = 2 ** 31 - 1; // a longer one would fire at once
 
 const between = (least, most, whole) => (where, value) => {
-  if (whole ? Number.isSafeInteger(value) : typeof value === 'number') if (value >= least && value <= most) return;
-  throw badInput(`${where} must be a ${whole ? 'whole ' : ''}number from ${least} to ${most}, got ${got(value)}.`);
+  const right = whole ? Number.isSafeInteger(value) : typeof value === 'number';
+  if (!right || !(value >= least && value <= most)) throw badInput(`${where} must be a ${whole ? 'whole ' : ''}number from ${least} to ${most}, got ${got(value)}.`);
 };
 
 const connectRules = {
