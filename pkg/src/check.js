@@ -13,7 +13,7 @@ function wrong(where, wanted, value) {
   return badInput(`${where} must be ${wanted}, got ${got}.`);
 }
 
-const rules = {
+export const rules = {
   string: (where, value) => {
     if (typeof value !== 'string') throw wrong(where, 'a string', value);
   },
@@ -56,7 +56,7 @@ const callRules = {
   onScore: rules.callback,
 };
 
-function pick(options, table, where = 'options') {
+export function pick(options, table, where = 'options') {
   if (options == null) return {};
   if (typeof options !== 'object') throw wrong(where, 'an object', options);
   const clean = {};
@@ -117,7 +117,7 @@ const LONGEST_CALL = 512 << 20;
 const inMB = (bytes) => `${bytes >> 20} MB`;
 
 // Length in UTF-8.
-function bytesOf(text) {
+export function bytesOf(text) {
   let bytes = text.length;
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at);
@@ -141,7 +141,7 @@ function checkSizes(texts, where) {
   }
 }
 
-const oneOf = (...names) => (where, value) => {
+export const oneOf = (...names) => (where, value) => {
   if (!names.includes(value)) throw badInput(`${where} must be one of ${names.join(', ')}, got ${JSON.stringify(value) ?? kind(value)}.`);
 };
 const anything = () => {};

@@ -1,6 +1,6 @@
 // Which device computes, and why. It is decided in the thread where the engine will run.
 import { RerankError } from './errors.js';
-import { describe, findAdapter, isPage, nameOf, NO_PAGE } from './gpu.js';
+import { describe, findAdapter, nameOf } from './gpu.js';
 
 const WHICH = "use device 'auto' or 'wasm'";
 
@@ -26,7 +26,6 @@ export async function chooseDevice(wanted, { powerPreference, given }) {
 }
 
 async function chooseGiven(device) {
-  if (!isPage()) throw new RerankError('webgpu-unavailable', `${NO_PAGE} Leave options.gpu.device out.`);
   const lost = await Promise.race([device.lost.then(() => true), new Promise((done) => setTimeout(done, 0, false))]);
   if (lost) throw new RerankError('device-lost', 'options.gpu.device was lost or destroyed: give a new one.');
   const adapter = nameOf(describe(device.adapterInfo ?? {}));

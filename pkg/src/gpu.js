@@ -11,12 +11,11 @@ export const browserGpu = () => {
   return gpu?.[BROWSER] ?? gpu;
 };
 
-// The module looks for WebGPU only in pages and their workers, and stops elsewhere.
+// A page, or a worker of one. (Deno and Node may have a GPU too.)
 export const isPage = () => globalThis.window !== undefined || globalThis.WorkerGlobalScope !== undefined;
-export const NO_PAGE = 'WebGPU is used in pages and their workers only.';
 
 function whyNone() {
-  if (!isPage()) return NO_PAGE;
+  if (!isPage()) return 'There is no WebGPU in this runtime (navigator.gpu).';
   if (globalThis.isSecureContext === false) return 'WebGPU needs a page that came over https or from localhost, which this one did not.';
   return 'WebGPU is missing here or switched off.';
 }
@@ -41,7 +40,7 @@ function within(ms, promise) {
 export async function findAdapter({ powerPreference, answerMs = ANSWER_MS } = {}) {
   try {
     const gpu = browserGpu();
-    if (!gpu || !isPage()) return { adapter: null, reason: whyNone() };
+    if (!gpu) return { adapter: null, reason: whyNone() };
     const adapter = await within(answerMs, gpu.requestAdapter(powerPreference ? { powerPreference } : {}));
     if (!adapter) return { adapter: null, reason: 'The browser offers no GPU here: there is none, or its driver or hardware acceleration is blocked or switched off.' };
     const info = describe(adapter.info ?? {});

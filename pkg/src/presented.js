@@ -1,7 +1,7 @@
 // What the module finds at `navigator.gpu` while it loads: an adapter that hands out a caller's own GPUDevice, or the browser's
 // own adapter, which is asked for subgroups too, since the library that the module is built on does not know how to.
 import { unsupported } from './errors.js';
-import { BROWSER, browserGpu } from './gpu.js';
+import { BROWSER, browserGpu, isPage } from './gpu.js';
 
 const UNKNOWN = { vendor: '', architecture: '', device: '', description: '', subgroupMinSize: 4, subgroupMaxSize: 128, isFallbackAdapter: false };
 
@@ -54,14 +54,18 @@ async function sharing(load) {
   }
 }
 
-// Puts something in the place of `navigator.gpu`. Gives what undoes it, or null where it is locked.
+// Puts something in the place of `navigator.gpu`. Gives what undoes it, or null where it is locked. The module looks for it in pages and
+// their workers only: elsewhere (Deno, Node) the mark of a worker is there meanwhile.
 function present(requestAdapter) {
+  const ownNavigator = globalThis.navigator === undefined; // a caller's GPUDevice needs none
+  if (ownNavigator) globalThis.navigator = {};
   const { navigator } = globalThis;
   const { gpu } = navigator;
+  const marked = !isPage();
   const before = Object.getOwnPropertyDescriptor(navigator, 'gpu');
   const value = {
     [BROWSER]: gpu,
-    wgslLanguageFeatures: gpu?.wgslLanguageFeatures ?? new Set(),
+    wgslLanguageFeatures: new Set(gpu?.wgslLanguageFeatures ?? []), // a true Set, which not every implementation gives
     getPreferredCanvasFormat: () => gpu?.getPreferredCanvasFormat() ?? 'bgra8unorm',
     requestAdapter,
   };
@@ -70,7 +74,10 @@ function present(requestAdapter) {
   } catch {
     return null;
   }
+  if (marked) globalThis.WorkerGlobalScope = class WorkerGlobalScope {};
   return () => {
+    if (marked) delete globalThis.WorkerGlobalScope;
+    if (ownNavigator) delete globalThis.navigator;
     if (before) Object.defineProperty(navigator, 'gpu', before);
     else delete navigator.gpu;
   };

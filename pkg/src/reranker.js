@@ -1,11 +1,11 @@
 // The class that users hold: checks arguments, queues calls, hands them to an engine in this thread or in a worker.
 import { checkCall, checkFetch, checkLoad, checkPairs, checkRequest } from './check.js';
 import { NoWorker, openRemote, workerRefused } from './client.js';
-import { asRerankError, badInput, follow, RerankError, threw, throwIfAborted, unsupported } from './errors.js';
+import { asRerankError, follow, RerankError, threw, throwIfAborted, unsupported } from './errors.js';
 import { Live } from './live.js';
-import { openLocal } from './local.js';
 import { Queue } from './queue.js';
 import { describeModel, describeTokenizer, describeWasm } from './spec.js';
+import { scoresOf } from './stream.js';
 
 // The caller's `callback`, silent once the signal has fired; what it throws goes to `fail`.
 function guarded(callback, what, signal, fail) {
@@ -48,39 +48,9 @@ export class RerankerBase {
     return { ...result, warnings: [...this.#live.warnings, ...result.warnings] };
   }
 
-  // Scores as they are known, in the order of the computation. Leaving the loop stops the work.
-  async *rerankStream(query, documents, options) {
-    const { signal, onScore, topN, threshold } = checkCall(options);
-    if (topN) throw badInput('options.topN has no meaning for a stream, which does not know the best before its end: use rerank, or a threshold.');
-    const least = Math.fround(threshold ?? -Infinity); // scores are of this precision
-    const controller = new AbortController();
-    const unfollow = follow(signal, controller);
-    const ready = [];
-    let wake = () => {};
-    let ended = false;
-    const hear = (score) => {
-      onScore?.(score);
-      if (score.score < least) return;
-      ready.push({ index: score.index, relevanceScore: score.score });
-      wake();
-    };
-    const work = this.rerank(query, documents, { ...options, signal: controller.signal, onScore: hear }).finally(() => {
-      ended = true;
-      wake();
-    });
-    work.catch(() => {}); // heard below, unless the consumer has left
-    try {
-      for (;;) {
-        while (ready.length) yield ready.shift();
-        if (ended) break;
-        await new Promise((resolve) => (wake = resolve));
-      }
-      await work;
-    } finally {
-      unfollow();
-      controller.abort();
-      await work.catch(() => {});
-    }
+  // In the order of the computation.
+  rerankStream(query, documents, options) {
+    return scoresOf((own) => this.rerank(query, documents, own), options);
   }
 
   async score(pairs, options) {
@@ -169,6 +139,14 @@ async function open(clean, outer, platform) {
   } finally {
     unfollow();
   }
+}
+
+// Fetched when it is needed: with a worker, the engine is there and not here.
+async function openLocal(spec, hooks) {
+  const local = await import('./local.js').catch((cause) => {
+    throw new RerankError('download', `Cannot load the script of the engine: ${cause.message}. Serve all files of the package's src folder, and those of a bundle.`, { cause });
+  });
+  return local.openLocal(spec, hooks);
 }
 
 async function openBackend(clean, platform) {

@@ -58,14 +58,20 @@ test('the old place of isFallbackAdapter counts too, and an adapter without info
 });
 
 const NONE = [
-  ['no WebGPU in this runtime', (t) => t.after(install(undefined, {})), /pages and their workers only/],
-  ['a GPU that the module could not find', (t) => withGpu(t, hardware, {}), /pages and their workers only/],
+  ['no WebGPU in this runtime', (t) => t.after(install(undefined, {})), /no WebGPU in this runtime/],
   ['no WebGPU in the browser', (t) => t.after(install(undefined)), /missing here or switched off/],
   ['an insecure page', (t) => t.after(install(undefined, { window: globalThis, isSecureContext: false })), /https or from localhost/],
   ['no adapter', (t) => withGpu(t, () => null), /offers no GPU/],
   ['an adapter that cannot be had', (t) => withGpu(t, () => Promise.reject(new Error('the driver is gone'))), /the driver is gone/],
   ['a navigator that throws', (t) => t.after(install({ get wgslLanguageFeatures() { throw new Error('no') }, get requestAdapter() { throw new Error('a locked navigator') } })), /a locked navigator/],
 ];
+test('a GPU outside a page, as Deno has one: it computes, and nothing is left behind', async (t) => {
+  withGpu(t, hardware, {});
+  const reranker = await open(t, { device: 'auto' });
+  assert.equal(reranker.info().device, 'webgpu');
+  assert.equal(globalThis.WorkerGlobalScope, undefined);
+});
+
 for (const [name, arrange, reason] of NONE) {
   test(`${name}: the reason is told, auto takes the CPU, webgpu fails with it`, async (t) => {
     arrange(t);
