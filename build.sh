@@ -21,8 +21,8 @@ help() {
 ./build.sh demo [--once] [--port N] [--base /sub/]
                    builds, ranks a sample here with the built-in model, then serves the page (--once: the sample only)
 ./build.sh build   the command line (target/release/edge-reranker) and the npm package (pkg/, its built files in pkg/dist/)
-./build.sh test    builds, then the tests of Rust, Node and the browser
-./build.sh check   format, lints of every feature and target, documentation, tests, sizes
+./build.sh test    builds, then the tests of Rust, Node, the browser and workerd
+./build.sh check   format, lints of every feature and target, documentation, tests, the package in every runtime and bundler, sizes
 ./build.sh bench   speed beside other engines, in a browser and natively (--help lists the options; downloads PyTorch, builds llama.cpp)
 ./build.sh size    how large the shipped files are
 ./build.sh golden  makes the files in tests/golden anew (Python; downloads PyTorch)
@@ -42,13 +42,20 @@ need_node() {
   node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' || die "Node $(node --version) is too old: 20 or newer is needed."
 }
 
+# `need_npm_modules FOLDER WHAT`: what the folder's package-lock.json names.
 need_npm_modules() {
   need_node
-  if [[ ! -f $NPM/.package-lock.json || tests/web/package-lock.json -nt $NPM/.package-lock.json ]]; then
-    say 'Fetching what the build and the tests need from npm (wasm-opt, a tokenizer, TypeScript, a browser driver)'
-    npm ci --prefix tests/web --ignore-scripts --no-fund --no-audit --loglevel=error
-    touch "$NPM/.package-lock.json"
+  local folder=$1 what=$2
+  local stamp=$folder/node_modules/.package-lock.json
+  if [[ ! -f $stamp || $folder/package-lock.json -nt $stamp ]]; then
+    say "Fetching from npm, for $folder: $what"
+    npm ci --prefix "$folder" --ignore-scripts --no-fund --no-audit --loglevel=error
+    touch "$stamp"
   fi
+}
+
+need_tools_of_npm() {
+  need_npm_modules tests/web 'wasm-opt, a tokenizer, TypeScript, a browser driver, workerd'
 }
 
 need_target() {
@@ -171,7 +178,7 @@ package_script() {
 # `install -C` leaves a file alone that is the same.
 build_package() {
   need_rust
-  need_npm_modules
+  need_tools_of_npm
   need_target "$WASM_TARGET"
   need_rust_source
   need_wasm_bindgen
@@ -229,7 +236,8 @@ run_tests() {
   # The GPU kernels' cases, written by their Rust test for the browsers'.
   export EDGE_RERANKER_CASES=$ROOT/target/gpu-cases.json
   cargo test --release
-  say 'Tests: Node and the browser'
+  need_npm_modules tests/clients 'clients of other rerankers, which must understand our server'
+  say 'Tests: Node, the browser and workerd'
   node --test --test-reporter=spec --test-concurrency=1 tests/web/*.test.mjs
 }
 
@@ -259,6 +267,9 @@ check() {
   say 'Documentation'
   RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
   run_tests
+  need_npm_modules tests/package 'runtimes, bundlers and libraries that use the package (1 GB)'
+  say 'Tests: the package as it is published'
+  node --test --test-reporter=spec --test-concurrency=1 tests/package/*.test.mjs
   size
 }
 
@@ -276,7 +287,7 @@ bench() {
 }
 
 golden() {
-  need_npm_modules
+  need_tools_of_npm
   have python3 || die 'Python 3 is missing: install it and run this again.'
   local venv=$ROOT/target/venv
   if [[ ! -x $venv/bin/python ]]; then

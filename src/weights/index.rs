@@ -1,6 +1,10 @@
 //! What a file holds: names, types, shapes and byte ranges, each checked against the file.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::HashMap,
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 use bytes::Bytes;
 
@@ -27,6 +31,7 @@ pub struct TensorInfo {
 pub struct Index {
     files: Vec<SourceFile>,
     tensors: HashMap<String, TensorInfo>,
+    vectors: Mutex<HashMap<String, Vec<f32>>>,
 }
 
 impl Index {
@@ -36,7 +41,7 @@ impl Index {
             let file = files.get(tensor.file).ok_or_else(|| Error::bad_model(format!("tensor {name} has no file")))?;
             check_range(tensor, file.source.len()).at(|| format!("tensor {name}")).at(|| file.name.clone())?;
         }
-        Ok(Self { files, tensors })
+        Ok(Self { files, tensors, vectors: Mutex::default() })
     }
 
     /// All tensors by name.
@@ -65,9 +70,16 @@ impl Index {
         Matrix::new(tensor.dtype, rows, columns, data).at(|| format!("tensor {name}"))
     }
 
-    /// Loads a vector as f32.
+    /// Loads a vector as f32. It is kept: every pass over streamed weights asks again, and a read costs more than a vector's bytes.
     pub(crate) async fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
-        Ok(self.matrix(name, [1, len]).await?.row(0))
+        let known = || self.vectors.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = known().get(name).cloned();
+        if let Some(vector) = kept {
+            return Ok(vector);
+        }
+        let vector = self.matrix(name, [1, len]).await?.row(0);
+        known().insert(name.to_owned(), vector.clone());
+        Ok(vector)
     }
 
     /// The tensor, if it is there in the shape that the model needs. A vector is one row.
