@@ -31,7 +31,8 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
   const engaging = engage(loading, plan, spec); // the threads start while the model is read
   engaging.catch(() => {}); // heard below, after the sources
   const progress = new Progress(onProgress, spec.model.name);
-  const context = { platform, signal, reader, progress, fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
+  const { cache, integrity } = spec;
+  const context = { platform, signal, reader, progress, cache, integrity, fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
   const sources = await openSources(spec.tokenizer ? [spec.model, { ...spec.tokenizer, name: 'tokenizer.json' }] : [spec.model], context);
   let readError = null;
   const breathe = everySlice();
@@ -58,10 +59,14 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
       return watched(() => Engine.load(files, options));
     };
     const engine = await (choice.device === 'wasm' ? load() : inTurn(gpuDevice, load));
+    await Promise.all(sources.files.map((file) => file.done())).catch((error) => {
+      engine.unload();
+      engine.free();
+      throw error;
+    });
     const crew = await engaging;
-    for (const file of sources.files) file.done();
     progress.ready();
-    return new Local(engine, choice, crew, () => gpuDevice && (gpuDevice.onuncapturederror = handler));
+    return new Local(engine, choice, crew, sources.warnings, () => gpuDevice && (gpuDevice.onuncapturederror = handler));
   } catch (error) {
     engaging.then((crew) => crew.release()).catch(() => {});
     throw asRerankError(readError ?? error);
@@ -107,14 +112,14 @@ class Local {
   lost = new Promise((resolve) => (this.#lost = resolve));
 
   // `restore` gives a caller's device back as it was.
-  constructor(engine, choice, crew, restore) {
+  constructor(engine, choice, crew, warnings, restore) {
     this.#engine = engine;
     this.#choice = choice;
     this.#crew = crew;
     this.#restore = restore;
     this.info = { ...engine.info(), deviceReason: choice.reason, threads: crew.threads };
     if (this.info.adapter) this.info.adapter.name = choice.adapter; // the engine cannot see it
-    this.warnings = [choice.warning, crew.warning].filter(Boolean);
+    this.warnings = [choice.warning, crew.warning, ...warnings].filter(Boolean);
     this.#unwatch = onTrap(() => {
       this.#engine = null; // its memory can no longer be trusted, not even to free it
       this.#lost({ reason: 'oom' });

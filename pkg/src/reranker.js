@@ -172,8 +172,8 @@ async function open(clean, outer, platform) {
 }
 
 async function openBackend(clean, platform) {
-  const { device, threads, gpu, signal, onProgress } = clean;
-  const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform), device, threads, powerPreference: gpu.powerPreference };
+  const { device, threads, gpu, cache, integrity, signal, onProgress } = clean;
+  const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform), device, threads, cache, integrity, powerPreference: gpu.powerPreference };
   if (clean.tokenizer) spec.tokenizer = await describeTokenizer(clean.tokenizer, platform);
   const reader = spec.model.kind === 'reader' ? clean.model : undefined;
   const hooks = { platform, signal, onProgress, reader, gpuDevice: gpu.device, fetch: clean.fetch && checkFetch(clean.fetch) };

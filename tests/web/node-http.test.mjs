@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { Reranker } from '../../pkg/src/node.js';
-import { HttpFile } from '../../pkg/src/http.js';
+import { openPlain } from '../../pkg/src/http-plain.js';
 import { parseId } from '../../pkg/src/hub.js';
+import { readAhead, RESIDENT } from '../../pkg/src/read-ahead.js';
 import { badServer } from './node-server.mjs';
 import { fails, modelBytes, open } from './node-common.mjs';
 
@@ -17,7 +18,12 @@ async function server(t, bytes, behave) {
   t.after(one.close);
   return one;
 }
-const file = (url, options) => HttpFile.open(`${url}/model.gguf`, { fetch, ...options });
+
+const meter = { start() {}, add() {}, done() {} };
+async function file(url) {
+  const context = { fetch, platform: { requestInit: {} } };
+  return readAhead(await openPlain({ name: 'model.gguf', url: `${url}/model.gguf` }, context, { meter, first: RESIDENT.block }), RESIDENT);
+}
 
 async function sameBytes(opened) {
   assert.equal(opened.size, SIZE);
@@ -124,14 +130,14 @@ for (const worker of [false, true]) {
   test(`the hub's ids find their files, ${where}`, async (t) => {
     const listing = ['README.md', 'tiny-Q4_K_M.gguf', 'tiny-Q8_0.gguf'];
     const { url, log } = await server(t, tiny, (n, request) => (request.url.startsWith('/api/') ? { listing } : {}));
-    const load = (model, more) => Reranker.load({ model, remoteHost: url, worker, ...more });
+    const load = (model, more) => Reranker.load({ model, remoteHost: url, worker, cache: 'none', ...more });
     const paths = async (loading) => {
       log.length = 0;
       const reranker = await loading;
       await reranker.unload();
       return log.map((line) => line.split(' ')[1]);
     };
-    assert.deepEqual(await paths(load('own/name:q8_0')), ['/api/models/own/name/revision/main', '/own/name/resolve/main/tiny-Q8_0.gguf']);
+    assert.deepEqual(await paths(load('own/name:q8_0')), ['/api/models/own/name/revision/main?blobs=true', '/own/name/resolve/main/tiny-Q8_0.gguf']);
     assert.deepEqual(await paths(load('own/name@v1/tiny-Q4_K_M.gguf')), ['/own/name/resolve/v1/tiny-Q4_K_M.gguf']);
     assert.deepEqual(await paths(load('own/name/sub/x.gguf', { revision: 'abc' })), ['/own/name/resolve/abc/sub/x.gguf']);
     assert.deepEqual(await paths(load('0.6b-q8')), ['/ggml-org/Qwen3-Reranker-0.6B-Q8_0-GGUF/resolve/main/qwen3-reranker-0.6b-q8_0.gguf']);

@@ -1,0 +1,168 @@
+// The download of one file into its entry, while the engine reads it already: blocks go to both. A few are fetched at once, in the order of
+// the file from where the engine reads. Where the store fails, the engine goes on with what comes from the network.
+import { follow } from '../errors.js';
+import { hashFile, mismatch, newHash, update } from '../integrity.js';
+import { assemble, finish } from './blocks.js';
+import { BLOCK } from './entry.js';
+import { StorageError } from './storage-error.js';
+
+const PARALLEL = 4;
+const PARALLEL_STREAMING = 2; // 16 MB in flight
+
+export class Download {
+  #http;
+  #entry;
+  #place;
+  #context;
+  #meter;
+  #release;
+  #controller = new AbortController();
+  #unfollow;
+  #jobs = new Map(); // index -> { bytes, kept }, promises
+  #cursor;
+  #broken = null; // why nothing is stored any more
+  #foreign = null; // the file was another one than expected
+  #hash;
+  #hashed = 0; // blocks
+  #hashing = Promise.resolve();
+  #all;
+
+  // The caller's `release` of the lock is called at the end, whichever it is.
+  constructor({ http, entry, place, context, meter, release }) {
+    Object.assign(this, { name: place.name, url: place.url, size: http.size, block: BLOCK });
+    this.#http = http;
+    this.#entry = entry;
+    this.#place = place;
+    this.#context = context;
+    this.#meter = meter;
+    this.#release = release;
+    this.#unfollow = follow(context.signal, this.#controller);
+    this.#cursor = entry.firstMissing;
+    this.#hash = place.sha256 ? newHash() : null;
+    this.#all = this.#run().finally(release);
+    this.#all.catch(() => {}); // heard by `done`, or by who reads on
+  }
+
+  read = async (start, end) => {
+    if (this.#foreign) throw this.#foreign;
+    return assemble(start, end, (index, from, to) => this.#bytes(index, from, to));
+  };
+
+  // Waits for the whole file, stored and checked, or for what can be had of that.
+  done = async ({ wait = !this.#context.streaming } = {}) => {
+    if (wait) {
+      await this.#all.catch((error) => {
+        if (!(error instanceof StorageError) || this.#context.mustStore) throw error;
+      });
+      if (this.#broken && this.#place.strict) await this.#verifyUnstored();
+    }
+    this.#unfollow();
+    this.#meter.done(this.size);
+  };
+
+  close = async () => {
+    this.#unfollow();
+    this.#controller.abort();
+    this.#http.close();
+    if (this.#broken && !this.#context.mustStore) {
+      await Promise.allSettled([...this.#jobs.values()].map((job) => job.kept));
+      await this.#entry.remove().catch(() => {}); // it would never become whole
+    }
+    await this.#release();
+  };
+
+  async #run() {
+    const next = () => {
+      for (let step = 0; step < this.#entry.count; step++) {
+        const index = (this.#cursor + step) % this.#entry.count;
+        if (!this.#entry.blocks.has(index) && !this.#jobs.has(index)) return index;
+      }
+      return -1;
+    };
+    const work = async () => {
+      for (let index; !this.#broken && !this.#controller.signal.aborted && (index = next()) >= 0; ) {
+        this.#cursor = index + 1;
+        await this.#fetch(index).kept;
+      }
+    };
+    const { streaming, signal } = { ...this.#context, signal: this.#controller.signal };
+    await Promise.all(Array.from({ length: streaming ? PARALLEL_STREAMING : PARALLEL }, work));
+    await Promise.all([...this.#jobs.values()].map((job) => job.kept));
+    if (this.#broken) throw this.#broken;
+    if (signal.aborted) return;
+    try {
+      await finish(this.#entry, this.#place, { meter: this.#meter, signal, got: await this.#digest() });
+    } catch (error) {
+      if (error instanceof StorageError) this.#break(error);
+      else this.#foreign = error;
+      throw error;
+    }
+  }
+
+  async #bytes(index, from, to) {
+    const stored = await this.#entry.get(index, from, to);
+    if (stored) return stored;
+    const partly = to - from < Math.min(BLOCK, this.size - index * BLOCK);
+    // A row of a matrix does not wait for the block around it.
+    if (partly && !this.#jobs.has(index)) return this.#http.read(index * BLOCK + from, index * BLOCK + to);
+    this.#cursor = Math.max(this.#cursor, index + 1);
+    return (await this.#fetch(index).bytes).subarray(from, to);
+  }
+
+  #fetch(index) {
+    let job = this.#jobs.get(index);
+    if (job) return job;
+    const start = index * BLOCK;
+    const bytes = this.#http.read(start, Math.min(start + BLOCK, this.size));
+    const kept = bytes.then((all) => this.#keep(index, all)).finally(() => this.#jobs.delete(index));
+    kept.catch(() => {}); // whoever reads the block hears of the failure
+    job = { bytes, kept };
+    this.#jobs.set(index, job);
+    return job;
+  }
+
+  async #keep(index, bytes) {
+    if (this.#broken) return;
+    try {
+      await this.#entry.put(index, bytes);
+    } catch (error) {
+      this.#break(error);
+      return;
+    }
+    if (!this.#hash) return;
+    this.#hashing = this.#hashing.then(() => this.#hashOn(index, bytes));
+    await this.#hashing; // so that the download does not run ahead of it
+  }
+
+  #break(error) {
+    this.#broken ??= error;
+    if (!this.#context.mustStore) this.#context.warn(error);
+  }
+
+  // Hashes on while the next blocks are there; `bytes` are those of block `index`.
+  async #hashOn(index, bytes) {
+    while (this.#hash && this.#entry.blocks.has(this.#hashed)) {
+      const length = this.#entry.lengthOf(this.#hashed);
+      const block = index === this.#hashed ? bytes : await this.#entry.get(this.#hashed, 0, length);
+      if (!block) return;
+      await update(this.#hash, block);
+      this.#hashed++;
+    }
+  }
+
+  // null where nothing is expected, or where it is left to `finish`.
+  async #digest() {
+    if (!this.#hash) return undefined;
+    await this.#hashing;
+    await this.#hashOn(-1);
+    if (this.#hashed < this.#entry.count) return undefined;
+    this.#meter.verify(this.size);
+    return this.#hash.digest('hex');
+  }
+
+  async #verifyUnstored() {
+    const { name, sha256 } = this.#place;
+    const got = await hashFile({ size: this.size, read: this.read }, { block: BLOCK, meter: this.#meter, signal: this.#controller.signal });
+    if (got !== sha256) throw mismatch(name, sha256, got);
+  }
+}
