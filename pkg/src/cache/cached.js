@@ -1,5 +1,5 @@
 // A file behind an address, by way of the store: what is there is read from there; what is missing is downloaded, by one of all who want it.
-import { aborted, throwIfAborted } from '../errors.js';
+import { aborted, follow, throwIfAborted } from '../errors.js';
 import { differs, HttpFile, identityOf } from '../http.js';
 import { lengthOf } from '../request.js';
 import { finish, hashEntry } from './blocks.js';
@@ -81,7 +81,10 @@ async function isCurrent({ journal }, { url }, { fetch, signal, platform }) {
 
 // Fetches what is missing. `release` is called at the end, whichever it is.
 async function download(entry, place, context, meter, release) {
-  const { fetch, platform, signal } = context;
+  const { fetch, platform } = context;
+  const controller = new AbortController();
+  const unfollow = follow(context.signal, controller);
+  const { signal } = controller;
   const counted = { start: (size) => meter.start(size, { here: size === entry.size ? entry.bytes : 0 }), add: meter.add };
   const complete = entry.count > 0 && entry.blocks.size === entry.count;
   const http = await HttpFile.open(place.url, {
@@ -91,21 +94,26 @@ async function download(entry, place, context, meter, release) {
     meter: counted,
     from: entry.firstMissing * BLOCK,
     first: complete ? 1 : BLOCK,
+  }).catch((error) => {
+    unfollow();
+    throw error;
   });
   try {
     const journal = { address: place.url, name: place.name, size: http.size, ...http.identity };
     if (http.ranged) {
       if (entry.size !== http.size || differs(entry.journal, http.identity)) await entry.remove();
       await entry.begin(journal);
-      return new Download({ http, entry, place, context, meter, release });
+      return new Download({ http, entry, place, context, meter, release, controller, unfollow });
     }
     await drainInto(entry, http, journal);
     await finish(entry, place, { meter, signal });
     await release();
     http.close();
+    unfollow();
     return fromStore(entry, place, context, meter);
   } catch (error) {
     http.close();
+    unfollow();
     throw error;
   }
 }

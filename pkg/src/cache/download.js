@@ -1,6 +1,5 @@
 // The download of one file into its entry, while the engine reads it already: blocks go to both. A few are fetched at once, in the order of
 // the file from where the engine reads. Where the store fails, the engine goes on with what comes from the network.
-import { follow } from '../errors.js';
 import { hashFile, mismatch, newHash, update } from '../integrity.js';
 import { assemble, finish } from './blocks.js';
 import { BLOCK } from './entry.js';
@@ -16,7 +15,7 @@ export class Download {
   #context;
   #meter;
   #release;
-  #controller = new AbortController();
+  #controller;
   #unfollow;
   #jobs = new Map(); // index -> { bytes, kept }, promises
   #cursor;
@@ -27,8 +26,8 @@ export class Download {
   #hashing = Promise.resolve();
   #all;
 
-  // The caller's `release` of the lock is called at the end, whichever it is.
-  constructor({ http, entry, place, context, meter, release }) {
+  // The `controller` follows the signal of the load until `unfollow`. The `release` of the lock is called at the end, whichever it is.
+  constructor({ http, entry, place, context, meter, release, controller, unfollow }) {
     Object.assign(this, { name: place.name, url: place.url, size: http.size, block: BLOCK });
     this.#http = http;
     this.#entry = entry;
@@ -36,7 +35,8 @@ export class Download {
     this.#context = context;
     this.#meter = meter;
     this.#release = release;
-    this.#unfollow = follow(context.signal, this.#controller);
+    this.#controller = controller;
+    this.#unfollow = unfollow;
     this.#cursor = entry.firstMissing;
     this.#hash = place.sha256 ? newHash() : null;
     this.#all = this.#run().finally(release);
@@ -85,13 +85,12 @@ export class Download {
         await this.#fetch(index).kept;
       }
     };
-    const { streaming, signal } = { ...this.#context, signal: this.#controller.signal };
-    await Promise.all(Array.from({ length: streaming ? PARALLEL_STREAMING : PARALLEL }, work));
+    await Promise.all(Array.from({ length: this.#context.streaming ? PARALLEL_STREAMING : PARALLEL }, work));
     await Promise.all([...this.#jobs.values()].map((job) => job.kept));
     if (this.#broken) throw this.#broken;
-    if (signal.aborted) return;
+    if (this.#controller.signal.aborted) return;
     try {
-      await finish(this.#entry, this.#place, { meter: this.#meter, signal, got: await this.#digest() });
+      await finish(this.#entry, this.#place, { meter: this.#meter, signal: this.#controller.signal, got: await this.#digest() });
     } catch (error) {
       if (error instanceof StorageError) this.#break(error);
       else this.#foreign = error;
