@@ -4,7 +4,7 @@ import { Entry, readJournal } from './cache/entry.js';
 import { allRecords, readRecord } from './cache/records.js';
 import { openStore } from './cache/store.js';
 import { checkDownload, checkFetch, checkPlace } from './check.js';
-import { asRerankError, badInput, RerankError, threw, throwIfAborted, unsupported } from './errors.js';
+import { asRerankError, badInput, follow, RerankError, threw, throwIfAborted, unsupported } from './errors.js';
 import { areWhole } from './places.js';
 import { Progress } from './progress.js';
 import { REGISTRY } from './registry.js';
@@ -57,22 +57,17 @@ export function createModels(platform) {
         const spec = await describeModel(model instanceof URL ? model.href : model, clean, platform);
         if (spec.kind === 'builtin') return;
         if (!isKept(spec)) throw badInput(`${spec.name} is a file of this machine: there is nothing to download.`);
-        const progress = guarded(onProgress);
-        const context = {
-          platform,
-          signal: progress.follow(signal),
-          integrity,
-          cache: clean.cache,
-          mustStore: true,
-          progress: new Progress(progress.tell, spec.name),
-          fetch: own ? checkFetch(own) : (...args) => fetch(...args),
-        };
-        try {
-          await openAndStore(spec, context);
-        } catch (error) {
-          throw progress.thrown ?? error;
-        }
-        if (progress.thrown) throw progress.thrown;
+        await guarded({ signal, onProgress }, (signal, tell) =>
+          openAndStore(spec, {
+            platform,
+            signal,
+            integrity,
+            cache: clean.cache,
+            mustStore: true,
+            progress: new Progress(tell, spec.name),
+            fetch: own ? checkFetch(own) : (...args) => fetch(...args),
+          }),
+        );
       }),
 
     delete: (model, options) =>
@@ -127,26 +122,28 @@ async function told(act) {
   }
 }
 
-// The caller's callback: what it throws ends the download.
-function guarded(callback) {
+// Runs `work(signal, onProgress)`; what the caller's callback throws ends it.
+async function guarded({ signal, onProgress }, work) {
   const controller = new AbortController();
-  return {
-    thrown: null,
-    follow(signal) {
-      if (!signal) return controller.signal;
-      signal.addEventListener('abort', () => controller.abort(signal.reason), { once: true });
-      return controller.signal;
-    },
-    tell(event) {
-      if (this.thrown || !callback) return;
-      try {
-        callback(event);
-      } catch (error) {
-        this.thrown = threw('onProgress', error);
-        controller.abort();
-      }
-    },
+  const unfollow = follow(signal, controller);
+  let thrown = null;
+  const tell = (event) => {
+    if (controller.signal.aborted) return;
+    try {
+      onProgress?.(event);
+    } catch (error) {
+      thrown = threw('onProgress', error);
+      controller.abort();
+    }
   };
+  try {
+    await work(controller.signal, tell);
+    if (thrown) throw thrown;
+  } catch (error) {
+    throw thrown ?? error;
+  } finally {
+    unfollow();
+  }
 }
 
 async function removeEntry(store, entry, name) {

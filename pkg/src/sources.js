@@ -20,21 +20,23 @@ export async function openSources(specs, given) {
     if (!warnings.includes(text)) warnings.push(text);
   };
   const context = { ...given, warn };
-  const opened = [];
+  let found = [];
   const close = async () => {
-    await Promise.all(opened.map((file) => file.close?.()));
+    await Promise.all(found.map((file) => file.close?.()));
   };
   try {
     context.store = specs.some(isStored) ? await storeFor(context) : null;
-    for (const spec of specs) opened.push(...(await openSpec(spec, context)));
-    checkNames(context.integrity, opened);
-    return { files: opened, close, warnings };
+    for (const spec of specs) found.push(...(await findFiles(spec, context)));
+    checkNames(context.integrity, found);
+    found = await openAll(found);
+    return { files: found, close, warnings };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
+const BUILTIN = 'mini.gguf';
 const isInline = (spec) => /^(?:blob|data):/i.test(spec.url);
 const isStored = (spec) => spec.kind === 'hub' || (spec.kind === 'address' && !isInline(spec));
 
@@ -48,28 +50,32 @@ async function storeFor(context) {
   }
 }
 
-async function openSpec(spec, context) {
+// [{ name, url?, open() }]
+async function findFiles(spec, context) {
   const { platform } = context;
+  const here = (file) => ({ name: file.name, open: () => atHand(file, context), close: file.close });
   switch (spec.kind) {
-    case 'builtin':
-      return [await platform.builtin({ http: (url) => openWhole({ name: 'mini.gguf', url }, context), local: (file) => atHand(file, context) })];
+    case 'builtin': {
+      const places = { http: (url) => openWhole({ name: BUILTIN, url }, context), local: (file) => atHand(file, context) };
+      return [{ name: BUILTIN, open: () => platform.builtin(places) }];
+    }
     case 'bytes':
-      return [await atHand({ name: spec.name, size: spec.bytes.length, read: (start, end) => spec.bytes.subarray(start, end) }, context)];
+      return [here({ name: spec.name, size: spec.bytes.length, read: (start, end) => spec.bytes.subarray(start, end) })];
     case 'blob':
-      return [await atHand({ name: spec.name, size: spec.blob.size, read: (start, end) => readBlob(spec, start, end) }, context)];
+      return [here({ name: spec.name, size: spec.blob.size, read: (start, end) => readBlob(spec, start, end) })];
     case 'reader':
-      return [await atHand({ name: spec.name, size: spec.size, read: (start, end) => readReader(context.reader, start, end) }, context)];
+      return [here({ name: spec.name, size: spec.size, read: (start, end) => readReader(context.reader, start, end) })];
     case 'path':
-      return openAll(await platform.openPath(spec.path), (file) => atHand(file, context));
+      return (await platform.openPath(spec.path)).map(here);
     case 'address':
-      if (isInline(spec)) return [await atHand(await openInline(spec, context), context)];
+      if (isInline(spec)) return [here(await openInline(spec, context))];
   }
-  return openAll(await placesOf(spec, context), (place) => openPlace(place, context));
+  return (await placesOf(spec, context)).map((place) => ({ ...place, open: () => openPlace(place, context) }));
 }
 
 // All or none.
-async function openAll(places, open) {
-  const opened = await Promise.allSettled(places.map(open));
+async function openAll(found) {
+  const opened = await Promise.allSettled(found.map((one) => one.open()));
   const bad = opened.find((one) => one.status === 'rejected');
   if (!bad) return opened.map((one) => one.value);
   await Promise.all(opened.map((one) => one.value?.close?.()));
