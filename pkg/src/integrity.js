@@ -54,7 +54,9 @@ export function verified(file, expected, { meter, signal }) {
   const hash = newHash();
   const waiting = new Map(); // start -> bytes that came too early
   let at = 0;
+  let ending = false;
   function see(start, bytes) {
+    if (ending) return;
     if (start > at && waiting.size < WAITING) waiting.set(start, bytes);
     if (start > at || start + bytes.length <= at) return;
     hash.update(bytes.subarray(at - start));
@@ -72,6 +74,7 @@ export function verified(file, expected, { meter, signal }) {
       return bytes;
     },
     async done() {
+      ending = true; // what was read ahead may still come
       waiting.clear();
       const got = await hashFile(file, { hash, at, meter, signal });
       if (got !== expected) throw mismatch(file.name, expected, got);

@@ -63,7 +63,8 @@ async function send(request, response, body, act, served) {
   const last = Math.min(start + (act.breakAfter ?? act.stall ?? Infinity), end - (act.short ?? 0));
   for (let at = start; at < last && !response.destroyed; at += STEP) {
     const part = body.subarray(at, Math.min(at + STEP, last));
-    if (act.slowMs) await wait(act.slowMs);
+    if (act.slowMs) await Promise.race([wait(act.slowMs), closed]);
+    if (response.destroyed) return;
     served.bytes += part.length;
     if (!response.write(part)) await Promise.race([once(response, 'drain').catch(() => {}), closed]);
   }

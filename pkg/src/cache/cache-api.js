@@ -19,7 +19,7 @@ export async function openCacheApi() {
     },
 
     async names(key) {
-      return (await all()).filter(([, one]) => one === key).map(([, , name]) => name);
+      return (await all()).filter(([, one]) => one === key).map(([, , name]) => [name]);
     },
 
     put: (key, name, bytes) => cache.put(addressOf(key, name), new Response(bytes)),
@@ -31,8 +31,8 @@ export async function openCacheApi() {
     },
 
     async remove(key, name) {
-      const names = name === undefined ? await this.names(key) : [name];
-      await Promise.all(names.map((one) => cache.delete(addressOf(key, one))));
+      const names = name === undefined ? await this.names(key) : [[name]];
+      await Promise.all(names.map(([one]) => cache.delete(addressOf(key, one))));
     },
 
     lock: holdWebLock,

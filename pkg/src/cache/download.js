@@ -72,10 +72,29 @@ export class Download {
   };
 
   async #run() {
+    // A block of an earlier part may turn out to be damaged when it is hashed: then it is fetched, too.
+    let got;
+    do {
+      await this.#fetchAll();
+      if (this.#broken) throw this.#broken;
+      if (this.#controller.signal.aborted) return;
+      got = await this.#digest();
+    } while (this.#entry.blocks.size < this.#entry.count);
+    try {
+      await finish(this.#entry, this.#place, { meter: this.#meter, signal: this.#controller.signal, got });
+    } catch (error) {
+      if (error instanceof StorageError) this.#break(error);
+      else this.#foreign = error;
+      throw error;
+    }
+  }
+
+  async #fetchAll() {
+    const { count, blocks } = this.#entry;
     const next = () => {
-      for (let step = 0; step < this.#entry.count; step++) {
-        const index = (this.#cursor + step) % this.#entry.count;
-        if (!this.#entry.blocks.has(index) && !this.#jobs.has(index)) return index;
+      for (let step = 0; step < count; step++) {
+        const index = (this.#cursor + step) % count;
+        if (!blocks.has(index) && !this.#jobs.has(index)) return index;
       }
       return -1;
     };
@@ -87,15 +106,6 @@ export class Download {
     };
     await Promise.all(Array.from({ length: this.#context.streaming ? PARALLEL_STREAMING : PARALLEL }, work));
     await Promise.all([...this.#jobs.values()].map((job) => job.kept));
-    if (this.#broken) throw this.#broken;
-    if (this.#controller.signal.aborted) return;
-    try {
-      await finish(this.#entry, this.#place, { meter: this.#meter, signal: this.#controller.signal, got: await this.#digest() });
-    } catch (error) {
-      if (error instanceof StorageError) this.#break(error);
-      else this.#foreign = error;
-      throw error;
-    }
   }
 
   async #bytes(index, from, to) {

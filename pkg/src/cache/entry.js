@@ -38,9 +38,9 @@ export class Entry {
     this.journal = await this.#do(() => readJournal(this.#store, this.key));
     this.blocks.clear();
     if (!this.journal) return;
-    for (const name of await this.#do(() => this.#store.names(this.key))) {
-      const [, index, length] = NAME.exec(name) ?? [];
-      if (Number(length) === this.lengthOf(Number(index))) this.blocks.set(Number(index), name);
+    for (const [name, size] of await this.#do(() => this.#store.names(this.key))) {
+      const [, index, length] = (NAME.exec(name) ?? []).map(Number);
+      if (length === this.lengthOf(index) && length === (size ?? length)) this.blocks.set(index, name);
     }
   }
 

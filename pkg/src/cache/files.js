@@ -40,7 +40,7 @@ export async function openFiles(root = rootFolder()) {
       return all.filter((one) => one.isDirectory()).map((one) => one.name);
     },
 
-    names: async (key) => (await readdir(at(key)).catch(missing)) ?? [],
+    names: async (key) => ((await readdir(at(key)).catch(missing)) ?? []).map((name) => [name]),
 
     // Seen whole or not at all.
     async put(key, name, bytes) {

@@ -56,10 +56,11 @@ export async function openOpfs() {
       return keys;
     },
 
+    // With their sizes, since a file is there before its bytes are.
     async names(key) {
       const names = [];
       try {
-        for await (const name of (await folder(key))?.keys() ?? []) names.push(name);
+        for await (const handle of (await folder(key))?.values() ?? []) names.push([handle.name, (await handle.getFile()).size]);
       } catch (error) {
         folders.delete(key); // removed meanwhile
         return missing(error) ?? [];

@@ -1,5 +1,6 @@
 // Where files are kept: what the caller asked for, or the best that there is.
-//   { place, list(), names(key), put(key, name, bytes), get(key, name, start?, end?), remove(key, name?), lock(key, { signal, wait }) }
+//   { place, list() -> keys, names(key) -> [name, size?]s, put(key, name, bytes), get(key, name, start?, end?), remove(key, name?),
+//     lock(key, { signal, wait }) -> release() }; sizes where a file can be there in part
 import { unsupported } from '../errors.js';
 import { openCacheApi } from './cache-api.js';
 import { openOpfs } from './opfs.js';
