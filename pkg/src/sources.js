@@ -25,7 +25,8 @@ export async function openSources(specs, given) {
     await Promise.all(found.map((file) => file.close?.()));
   };
   try {
-    context.store = specs.some(isStored) ? await storeFor(context) : null;
+    const asked = !['auto', undefined].includes(context.cache); // a choice that cannot be met is refused, whatever is loaded
+    context.store = asked || specs.some(isStored) ? await storeFor(context) : null;
     for (const spec of specs) found.push(...(await findFiles(spec, context)));
     checkNames(context.integrity, found);
     found = await openAll(found);
