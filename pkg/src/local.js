@@ -69,7 +69,9 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
     return new Local(engine, choice, crew, sources.warnings, () => gpuDevice && (gpuDevice.onuncapturederror = handler));
   } catch (error) {
     engaging.then((crew) => crew.release()).catch(() => {});
-    throw asRerankError(readError ?? error);
+    const failure = asRerankError(readError ?? error);
+    if (failure.code === 'bad-model' && !spec.tokenizer) await sources.discard();
+    throw failure;
   } finally {
     await sources.close();
   }

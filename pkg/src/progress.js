@@ -54,6 +54,11 @@ export class Progress {
         recent.push({ time: last, loaded });
         emit('progress');
       },
+      // What another tab or process has downloaded by now.
+      at(bytes, size) {
+        [loaded, total] = [bytes, size];
+        if (now()) emit('progress');
+      },
       // So many bytes have gone through a hash.
       verify(bytes) {
         if (!finished && (bytes >= total || now())) emit('verify', bytes);

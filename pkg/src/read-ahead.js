@@ -1,5 +1,5 @@
-// Reads of a file that go on where an earlier one ended are served from blocks, a few of them fetched ahead at once. All other reads are
-// passed on as they were asked: a row out of a large matrix must not cost megabytes.
+// Reads of a file that go on where an earlier one ended, or begin in a block that is held, are served from blocks, a few of them fetched
+// ahead at once. All other reads are passed on as they were asked: a row out of a large matrix must not cost megabytes.
 
 // `block` bytes each; `ahead` blocks beyond the one that is read; at most `keep` blocks are held, more than `ahead`.
 export const RESIDENT = { block: 8 << 20, ahead: 3, keep: 8 };
@@ -49,7 +49,7 @@ export function readAhead(file, { block, ahead, keep }) {
     const first = Math.floor(start / block);
     const last = Math.ceil(end / block) - 1;
     const goesOn = follows(start, end);
-    if (!goesOn && !(first === last && held.has(first))) return file.read(start, end);
+    if (!goesOn && !held.has(first)) return file.read(start, end);
     if (first === last) return (await blockAt(first)).subarray(start - first * block, end - first * block);
     const out = new Uint8Array(end - start);
     for (let index = first; index <= last; index++) {

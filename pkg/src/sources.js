@@ -9,9 +9,11 @@ import { openInline, readBlob, readReader } from './local-files.js';
 import { placesOf } from './places.js';
 import { readAhead, RESIDENT, STREAMING } from './read-ahead.js';
 
-// `given`: platform, fetch, signal, progress, reader, cache, integrity, streaming. Gives { files, close, warnings }. Without `streaming` the
+// `given`: platform, fetch, signal, progress, reader, cache, integrity, streaming. Gives { files, close, discard, warnings }. Without `streaming` the
 // files are for one load: when it is through, `done` of each must be awaited, which reads the rest of what is stored or checked, and may
-// refuse the file. With it they may be read until `close`. `mustStore` fails where else a warning says that nothing is kept.
+// refuse the file. With it they may be read until `close`. `discard`
+// forgets what was stored, where the engine refused it: else an error page that came in place of a model would be there for ever. `mustStore`
+// fails where else a warning says that nothing is kept.
 export async function openSources(specs, given) {
   const warnings = [];
   const warn = (error) => {
@@ -30,7 +32,8 @@ export async function openSources(specs, given) {
     for (const spec of specs) found.push(...(await findFiles(spec, context)));
     checkNames(context.integrity, found);
     found = await openAll(found);
-    return { files: found, close, warnings };
+    const discard = () => Promise.all(found.map((file) => file.discard?.()));
+    return { files: found, close, discard, warnings };
   } catch (error) {
     await close();
     throw error;

@@ -158,6 +158,31 @@ test('two loads at once in one thread fetch a model once', async (t) => {
   assert.equal(server.served.bytes, large.length);
 });
 
+test('who waits for another one hears of the progress, and can leave', async (t) => {
+  const server = await serving(t, large, ({ start }) => (start >= 2 * BLOCK ? { stall: 0 } : {}));
+  const first = new AbortController();
+  const loading = Reranker.load({ model: server.model, signal: first.signal });
+  await until(async () => (await entryOf(server.model)).blocks.size === 2);
+  const second = new AbortController();
+  const onProgress = ({ status, loaded }) => status === 'progress' && loaded === 2 * BLOCK && second.abort();
+  await fails(Reranker.load({ model: server.model, signal: second.signal, onProgress }), 'aborted');
+  await fails(models.delete(server.model), 'unsupported', /being downloaded/);
+  first.abort();
+  await fails(loading, 'aborted');
+  await models.delete(server.model);
+});
+
+test('what is no model is not kept', async (t) => {
+  let act = { bytes: Buffer.from('<html>Log in to this network</html>'), noRange: true };
+  const server = await serving(t, tiny, ({ path }) => (path.startsWith('/api/') ? { status: 404 } : act));
+  const load = () => Reranker.load({ model: 'own/name/model.gguf', remoteHost: server.url });
+  await fails(load(), 'bad-model');
+  await fails(load(), 'bad-model');
+  act = {};
+  await (await load()).unload();
+  assert.equal(await models.isCached('own/name/model.gguf', { remoteHost: server.url }), true);
+});
+
 test('a lock whose holder is gone, or silent, is taken over', async (t) => {
   const server = await serving(t, tiny);
   const { key } = await entryOf(server.model);

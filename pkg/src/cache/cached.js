@@ -11,6 +11,7 @@ import { removeStale } from './stale.js';
 import { stored, StorageError } from './storage-error.js';
 
 const CHECK_MS = 3000;
+const LOOK_MS = 500;
 
 // `place`: { name, url, sha256?, strict?, fixed? }: `strict` where the caller gave the hash, `fixed` where what is stored counts unasked.
 // Gives { name, url, size, block, read, done, close }. Fails with a StorageError where the store is to blame.
@@ -19,7 +20,7 @@ export async function openCached(place, context, meter) {
   const entry = await Entry.open(store, place.url);
   if (await isUsable(entry, place, context, meter)) return fromStore(entry, place, context, meter);
   await stored(store.place, () => removeStale(store, entry.key));
-  const release = await holdLock(store, entry.key, context);
+  const release = await holdLock(entry, place, context, meter);
   try {
     await entry.look(); // another one may have finished it meanwhile
     if (!(await isUsable(entry, place, context, meter))) return await download(entry, place, context, meter, release);
@@ -31,11 +32,19 @@ export async function openCached(place, context, meter) {
   }
 }
 
-async function holdLock(store, key, { signal }) {
+// Meanwhile the progress of the one who has it is told.
+async function holdLock({ key }, { url }, { store, signal }, meter) {
+  const look = async () => {
+    const now = await Entry.open(store, url);
+    if (now.size) meter.at(now.bytes, now.size);
+  };
+  const timer = setInterval(() => look().catch(() => {}), LOOK_MS);
   try {
     return await stored(store.place, () => store.lock(key, { signal }));
   } catch (error) {
     throw signal?.aborted ? aborted(signal) : error;
+  } finally {
+    clearInterval(timer);
   }
 }
 

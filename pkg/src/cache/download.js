@@ -7,6 +7,7 @@ import { StorageError } from './storage-error.js';
 
 const PARALLEL = 4;
 const PARALLEL_STREAMING = 2; // 16 MB in flight
+const SMALL = 256 << 10;
 
 export class Download {
   #http;
@@ -71,6 +72,12 @@ export class Download {
     await this.#release();
   };
 
+  // The engine refused the file. One with a hash is what its host publishes, and stays.
+  discard = async () => {
+    await this.close();
+    if (!this.#place.sha256) await this.#entry.remove().catch(() => {});
+  };
+
   async #run() {
     // A block of an earlier part may turn out to be damaged when it is hashed: then it is fetched, too.
     let got;
@@ -111,9 +118,9 @@ export class Download {
   async #bytes(index, from, to) {
     const stored = await this.#entry.get(index, from, to);
     if (stored) return stored;
-    const partly = to - from < Math.min(BLOCK, this.size - index * BLOCK);
     // A row of a matrix does not wait for the block around it.
-    if (partly && !this.#jobs.has(index)) return this.#http.read(index * BLOCK + from, index * BLOCK + to);
+    const small = to - from < Math.min(SMALL, this.#entry.lengthOf(index));
+    if (small && !this.#jobs.has(index)) return this.#http.read(index * BLOCK + from, index * BLOCK + to);
     this.#cursor = Math.max(this.#cursor, index + 1);
     return (await this.#fetch(index).bytes).subarray(from, to);
   }

@@ -1,8 +1,10 @@
 // Node, Deno and Bun: a folder for each entry under the user's cache folder.
-import { mkdir, open, readdir, readFile, rename, rm, statfs, writeFile } from 'node:fs/promises';
+import * as fs from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { holdLockFile } from './lock-file.js';
+
+const { mkdir, open, readdir, readFile, rename, rm, writeFile } = fs;
 
 const missing = (error) => {
   if (error?.code === 'ENOENT') return null;
@@ -14,9 +16,10 @@ function rootFolder({ EDGE_RERANKER_CACHE: own, XDG_CACHE_HOME: xdg } = process.
   return own || join(xdg || join(homedir(), '.cache'), 'edge-reranker');
 }
 
-// What may be used of the disk.
+// What may be used of the disk; null in a runtime that cannot tell.
 export async function freeSpace() {
-  const { bavail, bsize } = await statfs(await folderIn(rootFolder()));
+  if (!fs.statfs) return null;
+  const { bavail, bsize } = await fs.statfs(await folderIn(rootFolder()));
   return { quota: bavail * bsize };
 }
 

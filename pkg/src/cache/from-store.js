@@ -4,7 +4,7 @@ import { differs, HttpFile } from '../http.js';
 import { assemble } from './blocks.js';
 import { BLOCK } from './entry.js';
 
-export function fromStore(entry, { name, url }, { fetch, signal, platform }, meter) {
+export function fromStore(entry, { name, url, sha256 }, { fetch, signal, platform }, meter) {
   const { size } = entry;
   const mending = new Map(); // index -> promise of bytes
   let opening = null;
@@ -35,6 +35,8 @@ export function fromStore(entry, { name, url }, { fetch, signal, platform }, met
     return mending.get(index);
   }
 
+  const close = async () => (await opening?.catch(() => null))?.close();
+
   return {
     name,
     url,
@@ -50,6 +52,11 @@ export function fromStore(entry, { name, url }, { fetch, signal, platform }, met
       (await opening)?.detach();
       meter.done(size);
     },
-    close: async () => (await opening?.catch(() => null))?.close(),
+    close,
+    // The engine refused the file. One with a hash is what its host publishes, and stays.
+    async discard() {
+      await close();
+      if (!sha256) await entry.remove().catch(() => {});
+    },
   };
 }
