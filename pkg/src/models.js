@@ -162,10 +162,10 @@ async function removeEntry(store, entry, name) {
 async function modelsIn(store) {
   const left = new Set((await store.list()).filter((key) => key.startsWith('f')));
   const models = [];
-  for (const { id, files } of await allRecords(store)) {
+  for (const { id, remoteHost, files } of await allRecords(store)) {
     const entries = await Promise.all(files.map((file) => Entry.open(store, file.url)));
     for (const entry of entries) left.delete(entry.key);
-    models.push(summary(id, entries));
+    models.push({ ...summary(id, entries), ...(remoteHost && { remoteHost }) });
   }
   for (const key of left) {
     const address = (await readJournal(store, key))?.address;

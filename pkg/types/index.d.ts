@@ -286,8 +286,8 @@ export interface Usage {
   bytes: number;
   /** What may be used in all; null where nobody tells. */
   quota: number | null;
-  /** `id` is as the model was named, or an address; `partial` means that something is missing. */
-  models: { id: string; files: string[]; bytes: number; partial: boolean }[];
+  /** By `id`, with `remoteHost` where there is one, a model can be named again; `partial` means that something is missing. */
+  models: { id: string; remoteHost?: string; files: string[]; bytes: number; partial: boolean }[];
 }
 
 /** The models that are known and those that are stored here. `model` is an id or an address, as for `Reranker.load`. */

@@ -52,6 +52,23 @@ async function visit(server, options = {}) {
 const gets = ({ served }) => served.requests.filter((one) => one.method === 'GET');
 const entryOf = async (address) => Entry.open(await openFiles(), address);
 
+// Starts a download and ends it when a block is stored.
+async function partly({ model }, start) {
+  const controller = new AbortController();
+  const loading = start(controller.signal);
+  loading.catch(() => {}); // heard below
+  await until(async () => (await entryOf(model)).blocks.size > 0);
+  controller.abort();
+  await fails(loading, 'aborted');
+}
+
+async function until(condition) {
+  for (const late = Date.now() + 20_000; !(await condition()); ) {
+    assert.ok(Date.now() < late, 'it never happened');
+    await new Promise((done) => setTimeout(done, 20));
+  }
+}
+
 test('a model is fetched once, and read from the disk from then on', async (t) => {
   const server = await serving(t, large);
   const first = await visit(server);
@@ -89,12 +106,6 @@ test('a file that changed on its server is fetched anew', async (t) => {
 const LOADER = fileURLToPath(new URL('./node-cache-load.mjs', import.meta.url));
 const start = (model, where = 'thread') => spawn(process.execPath, [LOADER, model, where], { stdio: ['ignore', 'inherit', 'inherit'] });
 const ended = (child) => new Promise((done) => child.once('exit', (code, signal) => done({ code, signal })));
-async function until(condition) {
-  for (const late = Date.now() + 20_000; !(await condition()); ) {
-    assert.ok(Date.now() < late, 'it never happened');
-    await new Promise((done) => setTimeout(done, 20));
-  }
-}
 
 for (const where of ['thread', 'worker']) {
   test(`a process that is killed leaves a part, which the next one completes (${where})`, async (t) => {
@@ -120,13 +131,13 @@ for (const where of ['thread', 'worker']) {
 test('a part of a file that changed is not gone on with', async (t) => {
   let act = { etag: '"one"', stall: 0 };
   const server = await serving(t, large, ({ start }) => (start >= BLOCK ? act : { ...act, stall: undefined }));
-  await fails(Reranker.load({ model: server.model, signal: AbortSignal.timeout(600) }), 'aborted');
+  await partly(server, (signal) => Reranker.load({ model: server.model, signal }));
   assert.ok((await entryOf(server.model)).blocks.size > 0);
   act = { etag: '"two"' };
   assert.ok((await visit(server)).bytes >= large.length);
   await models.delete(server.model);
   act = { stall: 0 };
-  await fails(Reranker.load({ model: server.model, signal: AbortSignal.timeout(600) }), 'aborted');
+  await partly(server, (signal) => Reranker.load({ model: server.model, signal }));
   act = { bytes: Buffer.concat([tiny, randomBytes(100)]) };
   assert.equal((await visit(server)).bytes, act.bytes.length);
 });
@@ -293,7 +304,7 @@ test('servers with faults', async (t) => {
 test('models: download, usage, delete, list; an abort is resumed', async (t) => {
   let held = true;
   const server = await serving(t, large, ({ start }) => (held && start >= BLOCK ? { stall: 0 } : {}));
-  await fails(models.download(server.model, { signal: AbortSignal.timeout(700) }), 'aborted');
+  await partly(server, (signal) => models.download(server.model, { signal }));
   const kept = (await entryOf(server.model)).bytes;
   assert.equal(kept, BLOCK);
   held = false;
@@ -307,7 +318,7 @@ test('models: download, usage, delete, list; an abort is resumed', async (t) => 
   assert.deepEqual([done.loaded, done.total, done.progress, done.etaMs ?? 0], [large.length, large.length, 100, 0]);
   const usage = await models.usage();
   assert.ok(usage.quota > 0);
-  assert.deepEqual([usage.bytes, usage.models], [large.length, [{ id: 'model.gguf', files: ['model.gguf'], bytes: large.length, partial: false }]]);
+  assert.deepEqual([usage.bytes, usage.models], [large.length, [{ id: server.model, files: ['model.gguf'], bytes: large.length, partial: false }]]);
   assert.equal((await visit(server)).bytes, 0);
   assert.equal(await models.delete(server.model), true);
   assert.equal(await models.delete(server.model), false);
@@ -325,7 +336,7 @@ test("a model of the hub: by its listing's hash, by its ids, without the network
   const path = '/ggml-org/Qwen3-Reranker-0.6B-Q8_0-GGUF/resolve/main/qwen3-reranker-0.6b-q8_0.gguf';
   let sha256 = hashOf(tiny);
   const siblings = () => [{ rfilename: 'qwen3-reranker-0.6b-q8_0.gguf', lfs: { sha256, size: tiny.length } }];
-  const server = await serving(t, tiny, ({ path: asked }) => (asked.startsWith('/api/') ? { json: { siblings: siblings() } } : asked === path ? {} : { status: 404 }));
+  const server = await serving(t, tiny, ({ path: asked }) => (asked.startsWith('/api/') ? { json: { siblings: siblings() } } : [path, '/own/name/resolve/v1/qwen3-reranker-0.6b-q8_0.gguf'].includes(asked) ? {} : { status: 404 }));
   const options = { remoteHost: server.url };
   const load = async () => (await Reranker.load({ model: '0.6b-q8', ...options })).unload();
   sha256 = hashOf(large);
@@ -336,18 +347,22 @@ test("a model of the hub: by its listing's hash, by its ids, without the network
   assert.equal(await models.isCached('0.6b-q8', { ...options, revision: 'other' }), false);
   assert.equal(await models.isCached('0.6b-q8'), false);
   assert.equal((await entryOf(server.url + path)).journal.sha256, sha256);
+  await models.download('own/name/qwen3-reranker-0.6b-q8_0.gguf', { ...options, revision: 'v1' });
   await server.close();
   await load();
   const list = await models.list();
   assert.deepEqual(list.map((one) => [one.id, one.cached]), [['mini', true], ['0.6b-q8', false], ['0.6b-q4', false]]);
-  assert.equal(await models.delete('0.6b-q8', options), true);
+  const named = (await models.usage()).models;
+  assert.deepEqual(named.map((one) => [one.id, one.remoteHost]).sort(), [['0.6b-q8', server.url], ['own/name@v1/qwen3-reranker-0.6b-q8_0.gguf', server.url]]);
+  for (const { id, remoteHost } of named) assert.equal(await models.delete(id, { remoteHost }), true);
+  assert.deepEqual((await models.usage()).models, []);
   await fails(load(), 'download');
 });
 
 test('old parts are cleared away when a download begins, and nothing else', async (t) => {
   let held = true;
   const server = await serving(t, large, ({ start }) => (held && start >= BLOCK ? { stall: 0 } : {}));
-  await fails(Reranker.load({ model: server.model, signal: AbortSignal.timeout(600) }), 'aborted');
+  await partly(server, (signal) => Reranker.load({ model: server.model, signal }));
   held = false;
   const { key, journal } = await entryOf(server.model);
   const other = { model: `${server.url}/other.gguf` };

@@ -99,7 +99,7 @@ for (const options of [{}, { worker: false }, { cache: 'cache-api' }, { cache: '
     if (options.cache === 'cache-api') return;
     const { models, quota } = await usage(page);
     assert.ok(quota > 0);
-    assert.deepEqual(models, [{ id: 'model.gguf', files: ['model.gguf'], bytes: large.length, partial: false }]);
+    assert.deepEqual(models, [{ id: server.model, files: ['model.gguf'], bytes: large.length, partial: false }]);
     const gone = await page.evaluate(async (model) => {
       const { models } = await import('./edge-reranker/src/index.js');
       return [await models.isCached(model), await models.delete(model), await models.isCached(model), (await models.usage()).bytes, typeof (await models.persist())];
