@@ -35,7 +35,7 @@ export async function hashFile({ size, read }, { hash = newHash(), at = 0, block
     at += bytes.length;
     meter?.verify(at);
   }
-  return typeof hash.digest === 'function' ? hash.digest('hex') : hash;
+  return hash.digest('hex');
 }
 
 export async function update(hash, bytes) {
@@ -45,7 +45,11 @@ export async function update(hash, bytes) {
   }
 }
 
-export const newHash = () => new Sha256();
+// Node's own is several times as fast.
+export function newHash() {
+  const crypto = globalThis.process?.getBuiltinModule?.('node:crypto');
+  return crypto ? crypto.createHash('sha256') : new Sha256();
+}
 
 const WAITING = 4;
 

@@ -289,6 +289,31 @@ test('a model in a bucket is read by ranges, again after a failure', async (t) =
   await fails(changing.read(0, 10), 'download', /changed/);
 });
 
+test('progress: the speed is that of the last seconds, and what comes after the end is no news', (t) => {
+  let clock = 0;
+  t.mock.method(performance, 'now', () => clock);
+  const events = [];
+  const meter = new Progress((event) => events.push(event), 'a model').file('a.gguf');
+  meter.start(10_000, { here: 1000 });
+  const step = (bytes) => {
+    clock += 1000;
+    meter.add(bytes);
+  };
+  for (let second = 0; second < 10; second++) step(100);
+  assert.ok(Math.abs(events.at(-1).bytesPerSecond - 100) < 1);
+  for (let second = 0; second < 5; second++) step(1000);
+  const { loaded, total, progress, bytesPerSecond, etaMs } = events.at(-1);
+  assert.deepEqual([loaded, total, progress], [7000, 10_000, 70]);
+  assert.ok(Math.abs(bytesPerSecond - 1000) < 1 && Math.abs(etaMs - 3000) < 10, `${bytesPerSecond} ${etaMs}`);
+  meter.verify(10_000);
+  meter.done(10_000);
+  const count = events.length;
+  step(5000);
+  meter.done(10_000);
+  assert.equal(events.length, count);
+  assert.deepEqual([...new Set(events.map((event) => event.status))], ['initiate', 'download', 'progress', 'verify', 'done']);
+});
+
 test('ids are told from addresses', () => {
   assert.deepEqual({ ...parseId('Qwen/Qwen3-Reranker-0.6B') }, { repo: 'Qwen/Qwen3-Reranker-0.6B', revision: undefined, quant: undefined, file: undefined });
   assert.equal(parseId('a/b@refs/pr/1:Q4_0').revision, 'refs/pr/1');
