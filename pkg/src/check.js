@@ -215,6 +215,8 @@ export function checkPlace(model, options, table = placeRules) {
   return pick(options, table);
 }
 
+export const checkStore = (options) => pick(options, { cache: loadRules.cache });
+
 export const checkDownload = (model, options) => ({ ...checkPlace(model, options, downloadRules), integrity: checkIntegrity(options?.integrity) });
 
 // The caller's own fetch, whose answers are checked.

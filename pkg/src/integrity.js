@@ -13,7 +13,10 @@ export function parseHash(text) {
 }
 
 // The hash that is wanted for a file, by its address or its name.
-export const wantedHash = (integrity, { name, url }) => integrity?.[url] ?? integrity?.[name];
+export function wantedHash(integrity = {}, { name, url }) {
+  const key = [url, name].find((one) => Object.hasOwn(integrity, one));
+  return key && integrity[key];
+}
 
 // A hash that names no file would not be checked.
 export function checkNames(integrity, files) {

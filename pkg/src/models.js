@@ -3,7 +3,7 @@ import { asFailure } from './cache/storage-error.js';
 import { Entry, readJournal } from './cache/entry.js';
 import { allRecords, readRecord } from './cache/records.js';
 import { openStore } from './cache/store.js';
-import { checkDownload, checkFetch, checkPlace } from './check.js';
+import { checkDownload, checkFetch, checkPlace, checkStore } from './check.js';
 import { asRerankError, badInput, follow, RerankError, threw, throwIfAborted, unsupported } from './errors.js';
 import { areWhole } from './places.js';
 import { Progress } from './progress.js';
@@ -83,9 +83,9 @@ export function createModels(platform) {
         return found;
       }),
 
-    usage: () =>
+    usage: (options) =>
       told(async () => {
-        const store = await openStore('auto', platform).catch(() => null);
+        const store = await openStore(checkStore(options).cache, platform).catch(() => null);
         const models = store ? await modelsIn(store) : [];
         return { bytes: sum(models, (model) => model.bytes), quota: await quotaOf(platform), models };
       }),

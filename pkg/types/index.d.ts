@@ -300,7 +300,8 @@ export const models: {
   download(model: string | URL, options?: DownloadOptions | null): Promise<void>;
   /** Removes a model, or the part of one; false if there was none. A model that is being downloaded is refused. */
   delete(model: string | URL, options?: ModelPlace | null): Promise<boolean>;
-  usage(): Promise<Usage>;
+  /** Of one store: 'auto', or the `cache` that was chosen at the load. */
+  usage(options?: { cache?: CacheChoice | null } | null): Promise<Usage>;
   /** Asks the browser not to clear the storage when space runs short; true if it agrees. */
   persist(): Promise<boolean>;
 };

@@ -77,7 +77,7 @@ async function visit(page, server, options = {}) {
   return { ...got, bytes: server.served.bytes };
 }
 
-const usage = (page) => page.evaluate(async () => (await (await import('./edge-reranker/src/index.js')).models.usage()));
+const usage = (page, cache) => page.evaluate(async (cache) => (await (await import('./edge-reranker/src/index.js')).models.usage({ cache })), cache);
 async function until(condition) {
   for (const late = Date.now() + 20_000; !(await condition()); ) {
     assert.ok(Date.now() < late, 'it never happened');
@@ -96,14 +96,14 @@ for (const options of [{}, { worker: false }, { cache: 'cache-api' }, { cache: '
     assert.deepEqual(await visit(page, server, options), { results: 2, warnings: [], fromCache: true, begun: 0, bytes: 0 });
     await server.close();
     assert.equal((await visit(page, server, options)).fromCache, true);
-    if (options.cache === 'cache-api') return;
-    const { models, quota } = await usage(page);
+    const { models, quota } = await usage(page, options.cache);
     assert.ok(quota > 0);
     assert.deepEqual(models, [{ id: server.model, files: ['model.gguf'], bytes: large.length, partial: false }]);
-    const gone = await page.evaluate(async (model) => {
+    const gone = await page.evaluate(async ({ model, cache }) => {
       const { models } = await import('./edge-reranker/src/index.js');
-      return [await models.isCached(model), await models.delete(model), await models.isCached(model), (await models.usage()).bytes, typeof (await models.persist())];
-    }, server.model);
+      const isCached = () => models.isCached(model, { cache });
+      return [await isCached(), await models.delete(model, { cache }), await isCached(), (await models.usage({ cache })).bytes, typeof (await models.persist())];
+    }, { model: server.model, cache: options.cache });
     assert.deepEqual(gone, [true, true, false, 0, 'boolean']);
   });
 }

@@ -15,7 +15,7 @@ export function fromStore(entry, { name, url, sha256 }, { fetch, signal, platfor
     const http = await HttpFile.open(url, { fetch, init: platform.requestInit, signal: loading ? signal : undefined, from, first: 1 });
     if (http.ranged && http.size === size && !differs(http.identity, entry.journal)) return http;
     http.close();
-    await entry.remove();
+    await entry.remove().catch(() => {});
     throw new RerankError('download', `The stored copy of ${url} is damaged, and the file there is another one by now. Load again to read it anew.`);
   }
 
