@@ -8,8 +8,9 @@ import { fileURLToPath } from 'node:url';
 import { Reranker, RerankError } from '../../pkg/src/node.js';
 
 // What the tests download is kept apart from the user's own cache, and goes with them.
-process.env.EDGE_RERANKER_CACHE = mkdtempSync(join(tmpdir(), 'edge-reranker-cache-'));
-process.on('exit', () => rmSync(process.env.EDGE_RERANKER_CACHE, { recursive: true, force: true }));
+const cacheFolder = mkdtempSync(join(tmpdir(), 'edge-reranker-cache-'));
+process.env.EDGE_RERANKER_CACHE = cacheFolder;
+process.on('exit', () => rmSync(cacheFolder, { recursive: true, force: true }));
 
 const golden = new URL('../golden/', import.meta.url);
 

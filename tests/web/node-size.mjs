@@ -13,5 +13,5 @@ const row = (label, bytes) =>
 console.log(`${''.padEnd(44)} ${['raw', 'gzip', 'brotli'].map((head) => head.padStart(10)).join(' ')}`);
 const dist = (await readdir(new URL('dist/', pkg))).filter((name) => /\.(wasm|js|gguf)$/.test(name)).sort();
 for (const name of dist) row(`dist/${name}`, await read(`dist/${name}`));
-const sources = [...(await scripts('src/')), ...(await scripts('src/platform/'))];
+const sources = [...(await scripts('src/')), ...(await scripts('src/platform/')), ...(await scripts('src/cache/'))];
 row('src/ (all scripts)', Buffer.concat(await Promise.all(sources.map(read))));
