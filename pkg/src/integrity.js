@@ -61,9 +61,9 @@ export function verified(file, expected, { meter, signal }) {
   const hash = newHash();
   const waiting = new Map(); // start -> bytes that came too early
   let at = 0;
-  let ending = false;
+  let checking = null; // what was read ahead may still come then
   function see(start, bytes) {
-    if (ending) return;
+    if (checking) return;
     if (start > at && waiting.size < WAITING) waiting.set(start, bytes);
     if (start > at || start + bytes.length <= at) return;
     hash.update(bytes.subarray(at - start));
@@ -80,13 +80,15 @@ export function verified(file, expected, { meter, signal }) {
       see(start, bytes);
       return bytes;
     },
-    async done() {
-      ending = true; // what was read ahead may still come
-      waiting.clear();
-      const got = await hashFile(file, { hash, at, meter, signal });
-      if (got !== expected) throw mismatch(file.name, expected, got);
-      meter?.verify(file.size);
-      await file.done?.();
-    },
+    // Once, however often it is asked for.
+    done: () => (checking ??= check()),
   };
+
+  async function check() {
+    waiting.clear();
+    const got = await hashFile(file, { hash, at, meter, signal });
+    if (got !== expected) throw mismatch(file.name, expected, got);
+    meter?.verify(file.size);
+    await file.done?.();
+  }
 }

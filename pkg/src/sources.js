@@ -114,7 +114,7 @@ async function checkFirst(file) {
   try {
     await file.done({ wait: true });
   } catch (error) {
-    await file.close();
+    await file.close?.();
     throw error;
   }
 }

@@ -248,6 +248,18 @@ test('what cannot be streamed is refused: no ranges and no cache, or a hash and 
   await fails(sources(`${url}/model.gguf?2`, { streaming: true, integrity: wrong, cache: 'auto' }), 'integrity');
 });
 
+test('bytes and local files are checked before they are streamed', async () => {
+  const hash = createHash('sha256').update(tiny).digest('hex');
+  const spec = { kind: 'bytes', name: 'model.gguf', bytes: tiny };
+  const open = (integrity, more) => openSources([spec], { platform, fetch, integrity, progress: new Progress(), streaming: true, ...more });
+  const { files, close } = await open({ 'model.gguf': hash });
+  await files[0].done();
+  assert.ok(tiny.equals(await files[0].read(0, tiny.length)));
+  await close();
+  await fails(open({ 'model.gguf': '0'.repeat(64) }), 'integrity');
+  await fails(open({ 'model.gguf': hash, 'tokenizer.json': hash }), 'bad-input', /'tokenizer\.json'/);
+});
+
 test('a stream is stored meanwhile, and its file checked before it is used where a hash is given', async (t) => {
   const { url, log } = await server(t, random);
   const integrity = { 'model.gguf': createHash('sha256').update(random).digest('hex') };
