@@ -264,7 +264,7 @@ test('a folder that cannot be written: the load goes on, a download says so', as
 test('servers with faults', async (t) => {
   const { stallMs } = patience;
   t.after(() => (patience.stallMs = stallMs));
-  patience.stallMs = 1000;
+  patience.stallMs = 400;
   const once = (act) => (request) => (request.number === 2 ? act : {});
   const faults = {
     stalls: once({ stall: 100_000 }),
