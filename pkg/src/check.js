@@ -1,5 +1,6 @@
 // Arguments are checked here, once; what comes out is clean: null is absent, unknown fields are gone.
 import { badInput, unsupported } from './errors.js';
+import { parseHash } from './integrity.js';
 
 // What a value is, in words.
 export function kind(value) {
@@ -204,12 +205,33 @@ export function checkLoad(options) {
   const clean = pick(options, loadRules);
   const gpu = checkGpu(options?.gpu, clean);
   const memoryMB = checkStreaming(options?.streaming, { ...clean, gpu });
-  if (options?.integrity != null) throw unsupported('options.integrity is not supported by this version: check the bytes before you pass them as model.');
-  if (clean.cache === 'opfs' || clean.cache === 'cache-api') {
-    throw unsupported(`options.cache '${clean.cache}' is not supported by this version: use 'auto' or 'none'.`);
-  }
-  return { ...clean, gpu, memoryMB };
+  return { ...clean, gpu, memoryMB, integrity: checkIntegrity(options?.integrity) };
 }
+
+// file name or address -> 64 hexadecimal digits; undefined where nothing is to be checked.
+function checkIntegrity(integrity) {
+  if (integrity == null) return undefined;
+  if (typeof integrity !== 'object' || Array.isArray(integrity)) throw wrong('options.integrity', "an object { 'file name or address': hash }", integrity);
+  const clean = Object.entries(integrity).map(([name, text]) => {
+    const hash = parseHash(text);
+    if (!hash) throw badInput(`options.integrity['${name}'] must be 'sha256-<base64>' or the 64 hexadecimal digits of a SHA-256, got ${JSON.stringify(text) ?? kind(text)}.`);
+    return [name, hash];
+  });
+  return clean.length ? Object.fromEntries(clean) : undefined;
+}
+
+const placeRules = { revision: rules.string, remoteHost: rules.string, cache: loadRules.cache };
+const downloadRules = { ...placeRules, fetch: rules.callback, onProgress: rules.callback, signal: rules.signal };
+
+// What `models` is asked about.
+export function checkPlace(model, options, table = placeRules) {
+  if ((typeof model !== 'string' || !model) && !(model instanceof URL)) throw wrong('model', 'an id or an address', model);
+  return pick(options, table);
+}
+
+export const checkStore = (options) => pick(options, { cache: loadRules.cache });
+
+export const checkDownload = (model, options) => ({ ...checkPlace(model, options, downloadRules), integrity: checkIntegrity(options?.integrity) });
 
 // The caller's own fetch, whose answers are checked.
 export const checkFetch = (fetch) => async (url, init) => {

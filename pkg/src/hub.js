@@ -1,6 +1,7 @@
 // Hugging Face repositories: `owner/name[@revision][:QUANT|/file.gguf]` -> the names and addresses of the files to read.
-import { badInput, RerankError } from './errors.js';
+import { badInput, RerankError, throwIfAborted } from './errors.js';
 import { HttpFile } from './http.js';
+import { parseHash } from './integrity.js';
 
 const ID = /^([\w.-]+\/[\w.-]+?)(?:@([\w.-]+(?:\/[\w.-]+)*?))?(?::([\w.-]+)|\/(.+\.gguf))?$/i;
 
@@ -17,12 +18,15 @@ const encode = (path) => path.split('/').map(encodeURIComponent).join('/');
 export const idOf = ({ repo, revision, quant, file }) =>
   repo + (revision ? `@${revision}` : '') + (quant ? `:${quant}` : '') + (file ? `/${file}` : '');
 
-// Gives [{ name, url }] for the wanted files.
+// Gives [{ name, url, sha256? }] for the wanted files. Hashes are those of the repository's own listing, which is asked for one file, too, if
+// `context.hashes` says that they will be checked.
 export async function resolveHub({ host, repo, revision = 'main', quant, file }, context) {
   const root = `${host.replace(/\/+$/, '')}/${encode(repo)}/resolve/${encodeURIComponent(revision)}/`;
-  const at = (path) => ({ name: path.split('/').pop(), url: root + encode(path) });
+  const listing = `${host.replace(/\/+$/, '')}/api/models/${encode(repo)}/revision/${encodeURIComponent(revision)}?blobs=true`;
+  const found = file && !context.hashes ? null : await (file ? tryList(listing, context) : list(listing, context));
+  const at = (path) => ({ name: path.split('/').pop(), url: root + encode(path), sha256: found?.get(path) ?? undefined });
   if (file) return [at(file)];
-  const names = await list(`${host.replace(/\/+$/, '')}/api/models/${encode(repo)}/revision/${encodeURIComponent(revision)}`, context);
+  const names = found && [...found.keys()];
   if (quant) return [at(pickQuant(names ?? [], quant, repo))];
   if (!names) return resolveFolder(root, context);
   if (names.includes('config.json') && names.some((name) => isWeights(name))) return folderFiles(names).map(at);
@@ -57,21 +61,32 @@ function pickQuant(names, quant, repo) {
   return fits.sort((a, b) => a.length - b.length || (a < b ? -1 : 1))[0];
 }
 
+// path -> SHA-256, which only large files have; null where the host has no listing.
 async function list(url, context) {
   const reply = await getJson(url, context);
-  return reply && Array.isArray(reply.siblings) ? reply.siblings.map((file) => String(file?.rfilename)) : null;
+  if (!reply || !Array.isArray(reply.siblings)) return null;
+  return new Map(reply.siblings.map((file) => [String(file?.rfilename), parseHash(file?.lfs?.sha256)]));
 }
 
+// A host without a listing can still have the file: it is asked once.
+const tryList = (url, context) =>
+  list(url, { ...context, attempts: 1 }).catch((error) => {
+    throwIfAborted(context.signal);
+    if (error.code !== 'download') throw error;
+    return null;
+  });
+
 // null where the host has no such file.
-async function getJson(url, { fetch, signal }) {
+async function getJson(url, { fetch, signal, attempts }) {
   let file;
   try {
-    file = await HttpFile.open(url, { fetch, signal, whole: true });
+    file = await HttpFile.open(url, { fetch, signal, attempts, whole: true });
   } catch (error) {
     if (error.status === 404) return null;
     throw error;
   }
-  const text = new TextDecoder().decode(await file.read(0, file.size));
+  const text = new TextDecoder().decode(await file.readAll());
+  file.close();
   try {
     return JSON.parse(text);
   } catch (cause) {

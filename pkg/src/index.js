@@ -1,12 +1,14 @@
 // Entry for pages, web workers and bundlers.
 import * as measure from './capabilities.js';
+import { createModels } from './models.js';
 import { load, RerankerBase } from './reranker.js';
 import * as web from './platform/web.js';
 
+export { fromBucket } from './bucket.js';
 export { RerankError } from './errors.js';
-export { models } from './registry.js';
 
 export const capabilities = () => measure.capabilities(web);
+export const models = createModels(web);
 
 export class Reranker extends RerankerBase {
   static load(options) {

@@ -34,7 +34,8 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
   engaging.catch(() => {}); // heard below, after the sources
   const now = { signal, loading: true };
   const progress = new Progress(onProgress && ((event) => now.loading && onProgress(event)), spec.model.name);
-  const context = { platform, signal, reader, progress, streaming: Boolean(memoryMB), fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
+  const { cache, integrity } = spec;
+  const context = { platform, signal, reader, progress, cache, integrity, streaming: Boolean(memoryMB), fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
   const sources = await openSources(spec.tokenizer ? [spec.model, { ...spec.tokenizer, name: 'tokenizer.json' }] : [spec.model], context);
   let readError = null;
   const breathe = everySlice();
@@ -61,8 +62,12 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
       return watched(() => Engine.load(files, options));
     };
     const engine = await (choice.device === 'wasm' ? load() : inTurn(gpuDevice, load));
+    await Promise.all(sources.files.map((file) => file.done())).catch((error) => {
+      engine.unload();
+      engine.free();
+      throw error;
+    });
     const crew = await engaging;
-    if (!memoryMB) for (const file of sources.files) file.done();
     progress.ready();
     now.loading = false;
     if (!memoryMB) await sources.close();
@@ -70,11 +75,13 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
       if (gpuDevice) gpuDevice.onuncapturederror = handler; // a caller's device is given back as it was
       if (memoryMB) await sources.close();
     };
-    return new Local(engine, choice, crew, now, end);
+    return new Local(engine, choice, crew, sources.warnings, now, end);
   } catch (error) {
     engaging.then((crew) => crew.release()).catch(() => {});
+    const failure = asRerankError(readError ?? error);
+    if (failure.code === 'bad-model' && !spec.tokenizer) await sources.discard();
     await sources.close();
-    throw asRerankError(readError ?? error);
+    throw failure;
   }
 }
 
@@ -116,7 +123,7 @@ class Local {
   lost = new Promise((resolve) => (this.#lost = resolve));
 
   // `now.signal` is heard by reads of streamed weights; `end` lets go what is not the engine's.
-  constructor(engine, choice, crew, now, end) {
+  constructor(engine, choice, crew, warnings, now, end) {
     this.#engine = engine;
     this.#choice = choice;
     this.#crew = crew;
@@ -124,7 +131,7 @@ class Local {
     this.#end = end;
     this.info = { ...engine.info(), deviceReason: choice.reason, threads: crew.threads };
     if (this.info.adapter) this.info.adapter.name = choice.adapter; // the engine cannot see it
-    this.warnings = [choice.warning, crew.warning].filter(Boolean);
+    this.warnings = [choice.warning, crew.warning, ...warnings].filter(Boolean);
     this.#unwatch = onTrap(() => {
       this.#engine = null; // its memory can no longer be trusted, not even to free it
       this.#lost({ reason: 'oom' });

@@ -26,10 +26,3 @@ export const REGISTRY = [
 ];
 
 export const known = (id) => REGISTRY.find((entry) => entry.id === id);
-
-// What the public `models` offers: copies, so that nobody edits the table.
-export const models = {
-  async list() {
-    return REGISTRY.map((entry) => ({ builtin: false, ...entry }));
-  },
-};

@@ -150,8 +150,10 @@ async function openLocal(spec, hooks) {
 }
 
 async function openBackend(clean, platform) {
-  const { device, threads, gpu, signal, onProgress } = clean;
-  const spec = { model: await describeModel(clean.model, clean, platform), wasm: describeWasm(clean.wasm, platform), device, threads, memoryMB: clean.memoryMB, powerPreference: gpu.powerPreference };
+  const { device, threads, memoryMB, gpu, cache, integrity, signal, onProgress } = clean;
+  const model = await describeModel(clean.model, clean, platform);
+  const wasm = describeWasm(clean.wasm, platform);
+  const spec = { model, wasm, device, threads, memoryMB, cache, integrity, powerPreference: gpu.powerPreference };
   if (clean.tokenizer) spec.tokenizer = await describeTokenizer(clean.tokenizer, platform);
   const reader = spec.model.kind === 'reader' ? clean.model : undefined;
   const hooks = { platform, signal, onProgress, reader, gpuDevice: gpu.device, fetch: clean.fetch && checkFetch(clean.fetch) };

@@ -1,108 +1,150 @@
-// A description (spec.js) -> the files the engine reads: [{ name, size, read(start, end) }].
-import { kind } from './check.js';
-import { badInput, RerankError, shorten, throwIfAborted } from './errors.js';
-import { HttpFile } from './http.js';
-import { resolveFolder, resolveHub } from './hub.js';
+// A description (spec.js) -> the files the engine reads: [{ name, size, read(start, end), done() }].
+import { openCached } from './cache/cached.js';
+import { openStore } from './cache/store.js';
+import { StorageError, warningOf } from './cache/storage-error.js';
+import { RerankError, unsupported } from './errors.js';
+import { openPlain } from './http-plain.js';
+import { checkNames, verified, wantedHash } from './integrity.js';
+import { openInline, readBlob, readReader } from './local-files.js';
+import { placesOf } from './places.js';
+import { readAhead, RESIDENT, STREAMING } from './read-ahead.js';
 
-// `context`: platform, fetch, signal, progress, reader. Gives { files, close }.
-export async function openSources(specs, context) {
-  const opened = [];
-  const close = () => Promise.all(opened.map((file) => file.close?.()));
+// `given`: platform, fetch, signal, progress, reader, cache, integrity, streaming. Gives { files, close, discard, warnings }. Without `streaming` the
+// files are for one load: when it is through, `done` of each must be awaited, which reads the rest of what is stored or checked, and may
+// refuse the file. With it they may be read until `close`. `discard`
+// forgets what was stored, where the engine refused it: else an error page that came in place of a model would be there for ever. `mustStore`
+// fails where else a warning says that nothing is kept.
+export async function openSources(specs, given) {
+  const warnings = [];
+  const warn = (error) => {
+    context.store = null; // for what is opened after this
+    const text = warningOf(error);
+    if (!warnings.includes(text)) warnings.push(text);
+  };
+  const context = { ...given, warn };
+  let found = [];
+  const close = async () => {
+    await Promise.all(found.map((file) => file.close?.()));
+  };
   try {
-    for (const spec of specs) opened.push(...(await openSpec(spec, context)));
-    return { files: opened, close };
+    const asked = !['auto', undefined].includes(context.cache); // a choice that cannot be met is refused, whatever is loaded
+    context.store = asked || specs.some(isStored) ? await storeFor(context) : null;
+    for (const spec of specs) found.push(...(await findFiles(spec, context)));
+    checkNames(context.integrity, found);
+    found = await openAll(found);
+    const discard = () => Promise.all(found.map((file) => file.discard?.()));
+    return { files: found, close, discard, warnings };
   } catch (error) {
     await close();
     throw error;
   }
 }
 
-async function openSpec(spec, context) {
-  const { platform } = context;
-  switch (spec.kind) {
-    case 'builtin':
-      return [await platform.builtin({ http: (url) => openHttp({ name: 'mini.gguf', url }, context, true), local: (file) => metered(file, context) })];
-    case 'bytes':
-      return [metered({ name: spec.name, size: spec.bytes.length, read: (start, end) => spec.bytes.subarray(start, end) }, context)];
-    case 'blob':
-      return [metered({ name: spec.name, size: spec.blob.size, read: (start, end) => readBlob(spec, start, end) }, context)];
-    case 'reader':
-      return [metered({ name: spec.name, size: spec.size, read: (start, end) => readReader(context.reader, start, end) }, context)];
-    case 'path':
-      return (await platform.openPath(spec.path)).map((file) => metered(file, context));
-    case 'address':
-      if (/^(?:blob|data):/i.test(spec.url)) return [metered(await openInline(spec, context), context)];
-      if (spec.url.endsWith('/')) return openAll(await resolveFolder(spec.url, context), context);
-      return [await openHttp(spec, context)];
-    case 'hub':
-      return openAll(await resolveHub(spec, context), context);
+const BUILTIN = 'mini.gguf';
+const isInline = (spec) => /^(?:blob|data):/i.test(spec.url);
+const isStored = (spec) => spec.kind === 'hub' || (spec.kind === 'address' && !isInline(spec));
+
+async function storeFor(context) {
+  try {
+    return await openStore(context.cache, context.platform);
+  } catch (error) {
+    if (!(error instanceof StorageError) || context.mustStore) throw error;
+    context.warn(error);
+    return null;
   }
 }
 
-async function openAll(places, context) {
-  const opened = await Promise.allSettled(places.map((place) => openHttp(place, context)));
+// [{ name, url?, open() }]
+async function findFiles(spec, context) {
+  const { platform } = context;
+  const here = (file) => ({ name: file.name, open: () => atHand(file, context), close: file.close });
+  switch (spec.kind) {
+    case 'builtin': {
+      const places = { http: (url) => openWhole({ name: BUILTIN, url }, context), local: (file) => atHand(file, context) };
+      return [{ name: BUILTIN, open: () => platform.builtin(places) }];
+    }
+    case 'bytes':
+      return [here({ name: spec.name, size: spec.bytes.length, read: (start, end) => spec.bytes.subarray(start, end) })];
+    case 'blob':
+      return [here({ name: spec.name, size: spec.blob.size, read: (start, end) => readBlob(spec, start, end) })];
+    case 'reader':
+      return [here({ name: spec.name, size: spec.size, read: (start, end) => readReader(context.reader, start, end) })];
+    case 'path':
+      return (await platform.openPath(spec.path)).map(here);
+    case 'address':
+      if (isInline(spec)) return [here(await openInline(spec, context))];
+  }
+  return (await placesOf(spec, context)).map((place) => ({ ...place, open: () => openPlace(place, context) }));
+}
+
+// All or none.
+async function openAll(found) {
+  const opened = await Promise.allSettled(found.map((one) => one.open()));
   const bad = opened.find((one) => one.status === 'rejected');
   if (!bad) return opened.map((one) => one.value);
-  for (const one of opened) one.value?.close();
+  await Promise.all(opened.map((one) => one.value?.close?.()));
   throw bad.reason;
 }
 
-async function openHttp({ name, url }, { fetch, platform, signal, progress }, whole = false) {
-  const meter = progress.file(name);
-  const file = await HttpFile.open(url, { fetch, init: whole ? {} : platform.requestInit, signal, meter, whole });
-  return {
-    name,
-    size: file.size,
-    read: (start, end) => file.read(start, end),
-    done: () => meter.done(file.size),
-    close: () => file.close(),
-  };
+async function openPlace(place, context) {
+  const { integrity, streaming } = context;
+  const given = wantedHash(integrity, place);
+  const wanted = { ...place, sha256: given ?? place.sha256, strict: Boolean(given) };
+  const windows = streaming ? STREAMING : RESIDENT;
+  const meter = context.progress.file(place.name);
+  if (context.store) {
+    try {
+      const file = await openCached(wanted, context, meter);
+      if (streaming && wanted.strict) await checkFirst(file);
+      return readAhead(file, { ...windows, block: file.block, ahead: 1, keep: streaming ? 2 : 3 });
+    } catch (error) {
+      if (!(error instanceof StorageError) || context.mustStore) throw error;
+      context.warn(error);
+    }
+  }
+  if (wanted.strict && streaming) {
+    throw unsupported(`options.integrity cannot be checked for ${place.name} while it is streamed: nobody sees the whole file. Allow a cache, or load without streaming.`);
+  }
+  const plain = await openPlain(place, context, { meter, first: windows.block });
+  return readAhead(wanted.strict ? verified(plain, given, { ...context, meter }) : plain, windows);
 }
 
-// What a blob: or data: address holds is here already or nowhere: nothing is tried twice.
-async function openInline({ name, url }, { fetch, signal }) {
+// A stream must not be read before all of it was checked.
+async function checkFirst(file) {
   try {
-    const blob = await (await fetch(url, { signal })).blob();
-    return { name, size: blob.size, read: (start, end) => readBlob({ name, blob }, start, end) };
-  } catch (cause) {
-    throwIfAborted(signal);
-    throw badInput(`Cannot read ${shorten(url)}: ${cause?.message ?? cause}. A blob: address works only where it was made, until it is revoked; pass the Blob itself.`);
+    await file.done({ wait: true });
+  } catch (error) {
+    await file.close?.();
+    throw error;
   }
 }
 
-// Counts what is read from files that are at hand.
-function metered(file, { progress }) {
-  const meter = progress.file(file.name);
+// The browser's own cache may answer.
+async function openWhole(place, context) {
+  const meter = context.progress.file(place.name);
+  return checked(await openPlain(place, context, { meter, whole: true }), context, meter);
+}
+
+// Counts what is read from files that are here.
+async function atHand(file, context) {
+  const meter = context.progress.file(file.name);
   meter.start(file.size);
-  return {
+  const metered = {
     ...file,
     async read(start, end) {
       const bytes = await file.read(start, end);
       meter.add(bytes.length);
       return bytes;
     },
-    done: () => meter.done(file.size),
+    done: async () => meter.done(file.size),
   };
+  return checked(metered, context, meter);
 }
 
-async function readBlob({ blob, name }, start, end) {
-  try {
-    return new Uint8Array(await blob.slice(start, end).arrayBuffer());
-  } catch (cause) {
-    throw new RerankError('bad-model', `Cannot read ${name}: it was changed or removed after it was chosen. Choose the file again.`, { cause });
-  }
-}
-
-async function readReader(reader, start, end) {
-  let given;
-  try {
-    given = await reader.read(start, end);
-  } catch (cause) {
-    if (cause?.code === 'aborted') throw cause;
-    throw new RerankError('download', `model.read(${start}, ${end}) failed: ${cause?.message ?? cause}.`, { cause });
-  }
-  const bytes = given instanceof ArrayBuffer ? new Uint8Array(given) : given;
-  if (bytes instanceof Uint8Array && bytes.length === end - start) return bytes;
-  const got = bytes instanceof Uint8Array ? `${bytes.length} bytes` : kind(given);
-  throw new RerankError('bad-input', `model.read(${start}, ${end}) must give a Uint8Array of ${end - start} bytes, got ${got}.`);
+async function checked(file, context, meter) {
+  const given = wantedHash(context.integrity, file);
+  if (!given) return file;
+  const sure = verified(file, given, { ...context, meter });
+  if (context.streaming) await checkFirst(sure);
+  return sure;
 }

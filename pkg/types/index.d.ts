@@ -21,10 +21,27 @@ export interface ProgressEvent {
   total?: number;
   /** 0 to 100. */
   progress?: number;
+  /** Over the last seconds. */
   bytesPerSecond?: number;
   etaMs?: number | null;
+  /** The file lay whole in the store. */
   fromCache?: boolean;
 }
+
+/**
+ * Where files of addresses and of Hugging Face ids are kept for later loads. 'auto': in browsers the private file system (OPFS), else the Cache
+ * API; in Node, Deno and Bun the folder $EDGE_RERANKER_CACHE, else `edge-reranker` in $XDG_CACHE_HOME or ~/.cache; in edge runtimes nowhere.
+ * A download that ends half way is gone on with by the next load, also after the tab or process has died; one of several at once downloads.
+ * Files of ids are used as they are stored until `models.delete`; a plain address is asked whether it changed. Where nothing can be stored,
+ * `warnings` says so and the model loads all the same. Use 'none' for signed addresses that are others each time.
+ */
+export type CacheChoice = 'auto' | 'opfs' | 'cache-api' | 'none';
+
+/**
+ * SHA-256 of whole files, by file name or address: 'sha256-<base64>' or 64 hexadecimal digits. A file that is another one fails the load
+ * with `integrity`, and nothing of it is kept. With `streaming` a cache is needed, in which the file is checked before it is used.
+ */
+export type Integrity = Record<string, string>;
 
 /** A dedicated Worker, or a worker thread of Node, that runs `edge-reranker/worker`. */
 export interface WorkerLike {
@@ -79,8 +96,8 @@ export interface LoadOptions {
    * long as the model is in use.
    */
   streaming?: boolean | { memoryMB: number } | null;
-  cache?: 'auto' | 'opfs' | 'cache-api' | 'none' | null;
-  integrity?: Record<string, string> | null;
+  cache?: CacheChoice | null;
+  integrity?: Integrity | null;
   /** In place of https://huggingface.co. */
   remoteHost?: string | null;
   fetch?: typeof fetch | null;
@@ -250,10 +267,64 @@ export interface ModelEntry {
   file?: string;
 }
 
+/** A registered model and what is stored of it. */
+export interface ListedModel extends ModelEntry {
+  /** A load needs no network. */
+  cached: boolean;
+  /** Of a part, too. */
+  bytesCached: number;
+}
+
+export interface ModelPlace {
+  revision?: string | null;
+  remoteHost?: string | null;
+  cache?: CacheChoice | null;
+}
+
+export interface DownloadOptions extends ModelPlace {
+  integrity?: Integrity | null;
+  fetch?: typeof fetch | null;
+  /** What it throws ends the download with `aborted`; the error is the `cause`. */
+  onProgress?: ((event: ProgressEvent) => void) | null;
+  /** Ends the download; the same call later goes on where it was. That is how a download is paused. */
+  signal?: AbortSignal | null;
+}
+
+export interface Usage {
+  bytes: number;
+  /** What may be used in all; null where nobody tells. */
+  quota: number | null;
+  /** By `id`, with `remoteHost` where there is one, a model can be named again; `partial` means that something is missing. */
+  models: { id: string; remoteHost?: string; files: string[]; bytes: number; partial: boolean }[];
+}
+
+/** The models that are known and those that are stored here. `model` is an id or an address, as for `Reranker.load`. */
 export const models: {
   /** The models that have a short name. */
-  list(): Promise<ModelEntry[]>;
+  list(): Promise<ListedModel[]>;
+  /** True if a load needs no network. */
+  isCached(model: string | URL, options?: ModelPlace | null): Promise<boolean>;
+  /** Stores what is missing and checks it. Fails with `quota` where there is no room. */
+  download(model: string | URL, options?: DownloadOptions | null): Promise<void>;
+  /** Removes a model, or the part of one; false if there was none. A model that is being downloaded is refused. */
+  delete(model: string | URL, options?: ModelPlace | null): Promise<boolean>;
+  /** Of one store: 'auto', or the `cache` that was chosen at the load. */
+  usage(options?: { cache?: CacheChoice | null } | null): Promise<Usage>;
+  /** Asks the browser not to clear the storage when space runs short; true if it agrees. */
+  persist(): Promise<boolean>;
 };
+
+/** What `fromBucket` needs of a bucket; an R2 binding has it. */
+export interface BucketLike {
+  head(key: string): Promise<{ size: number; etag?: string } | null>;
+  get(
+    key: string,
+    options: { range: { offset: number; length: number } },
+  ): Promise<{ arrayBuffer?(): Promise<ArrayBuffer>; etag?: string } | null>;
+}
+
+/** A model in a bucket, to be passed as `model`: only the bytes that are read are fetched, and a failed read is tried again. */
+export function fromBucket(bucket: BucketLike, key: string, options?: { attempts?: number }): Promise<RangeReader>;
 
 export type RerankErrorCode =
   | 'unsupported'

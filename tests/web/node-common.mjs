@@ -1,8 +1,16 @@
 // What the Node tests share: the package as it is published, the golden models, and how a failure must look.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Reranker, RerankError } from '../../pkg/src/node.js';
+
+// What the tests download is kept apart from the user's own cache, and goes with them.
+const cacheFolder = mkdtempSync(join(tmpdir(), 'edge-reranker-cache-'));
+process.env.EDGE_RERANKER_CACHE = cacheFolder;
+process.on('exit', () => rmSync(cacheFolder, { recursive: true, force: true }));
 
 const golden = new URL('../golden/', import.meta.url);
 

@@ -1,5 +1,5 @@
 // Compiled, never run: the types of the package as a user writes them.
-import { capabilities, models, Reranker, RerankError } from 'edge-reranker';
+import { capabilities, fromBucket, models, Reranker, RerankError } from 'edge-reranker';
 import type { Capabilities, DocumentInput, LoadOptions, ModelInfo, ProgressEvent, RangeReader, RerankErrorCode, RerankResult } from 'edge-reranker';
 
 const reader: RangeReader = { size: 10, read: async (start, end) => new Uint8Array(end - start) };
@@ -10,6 +10,7 @@ const options: LoadOptions[] = [
   { model: new URL('https://models.example/a.gguf'), tokenizer: new Uint8Array(1), fetch, signal: AbortSignal.timeout(5) },
   { model: reader, threads: 4, wasm: new URL('https://models.example/a.wasm'), worker: new Worker('worker.js') },
   { model: new File([], 'a.gguf'), cache: 'none', revision: null },
+  { model: '0.6b-q8', cache: 'opfs', integrity: { 'a.gguf': 'sha256-x' } },
   { model: new Blob([]), wasm: new ArrayBuffer(8), gpu: { powerPreference: 'low-power' } },
 ];
 
@@ -34,6 +35,16 @@ export async function use(): Promise<RerankResult> {
   console.log(scores, ids, sharedPrefix, info.layers, info.threads, info.instructions === 'relaxed-simd', able.simd, names, lost.reason, adapter, able.packedInt8, info.deviceReason);
   await reranker.rerank('query', passages);
   return reranker.rerank('query', documents, { topN: 1, threshold: null, keepPrefix: true, onScore: ({ done, total }) => console.log(done / total) });
+}
+
+export async function keep(): Promise<string> {
+  await models.download('0.6b-q8', { onProgress, integrity: {}, signal: AbortSignal.timeout(5) });
+  const [first] = await models.list();
+  const { bytes, quota, models: stored } = await models.usage();
+  const flags: boolean[] = [await models.isCached(new URL('https://models.example/a.gguf')), await models.delete('0.6b-q8'), await models.persist()];
+  const bucket = { head: async () => ({ size: 1 }), get: async () => ({ arrayBuffer: async () => new ArrayBuffer(1) }) };
+  await Reranker.load({ model: await fromBucket(bucket, 'a.gguf') });
+  return `${first?.cached} ${first?.bytesCached} ${bytes} ${quota} ${stored[0]?.partial} ${flags}`;
 }
 
 export function codeOf(error: unknown): RerankErrorCode | undefined {

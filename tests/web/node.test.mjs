@@ -278,7 +278,7 @@ test('load options that cannot be honoured are refused', async (t) => {
   await fails(Reranker.load({ device: 'webgpu' }), 'webgpu-unavailable');
   await fails(Reranker.load({ device: 'npu' }), 'bad-input', /options\.device/);
   await fails(Reranker.load({ streaming: true }), 'unsupported', /streaming/);
-  await fails(Reranker.load({ integrity: {} }), 'unsupported', /integrity/);
+  await fails(Reranker.load({ integrity: 'sha256-x' }), 'bad-input', /integrity/);
   await fails(Reranker.load({ cache: 'opfs' }), 'unsupported', /cache/);
   await fails(Reranker.load({ model: 42 }), 'bad-input', /model/);
   await fails(Reranker.load({ model: 'gigantic' }), 'bad-input', /no model 'gigantic'.*0\.6b-q8/);

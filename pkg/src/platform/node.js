@@ -9,6 +9,8 @@ import { badInput, RerankError } from '../errors.js';
 import { fetchWasm } from '../engine.js';
 import { folderFiles, isWeights } from '../hub.js';
 
+export { freeSpace, openFiles } from '../cache/files.js';
+
 export const name = 'node';
 export const workerByDefault = false;
 export const requestInit = {};
