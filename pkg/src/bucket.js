@@ -3,8 +3,6 @@ import { badInput, RerankError } from './errors.js';
 
 const ATTEMPTS = 4;
 const FIRST_WAIT_MS = 100;
-const WINDOW = 4 << 20;
-const GAP = 64 << 10; // what may lie between two tensors that are read one after the other
 
 // `bucket` has head(key) -> { size, etag? } and get(key, { range: { offset, length } }) -> { arrayBuffer() }; both give null where there is no
 // such object. Gives a reader to be passed as `model`.
@@ -19,42 +17,21 @@ export async function fromBucket(bucket, key, { attempts = ATTEMPTS } = {}) {
   if (!head) throw gone();
   if (!Number.isSafeInteger(head.size)) throw badInput(`head('${key}') of the bucket tells no size.`);
 
-  const range = (start, end) =>
-    again(`Bytes ${start} to ${end}`, async () => {
-      const object = await bucket.get(key, { range: { offset: start, length: end - start } });
-      if (!object) throw gone();
-      if (head.etag && object.etag && object.etag !== head.etag) {
-        throw new RerankError('download', `The object '${key}' changed while it was read: load the model again.`);
-      }
-      const bytes = new Uint8Array(await object.arrayBuffer());
-      if (bytes.length !== end - start) throw new Error(`${bytes.length} bytes came for ${end - start}`);
-      return bytes;
-    });
-  return { name: key.split('/').pop(), size: head.size, read: inWindows(range, head.size) };
-}
-
-// Reads that go on where the last one ended are cut out of windows, for hosts count requests; others are made as they are. A window is kept when it
-// has come, not while it is awaited: a request to an edge worker must not wait for the reads of another one.
-function inWindows(range, size) {
-  let held = { start: 0, end: 0, bytes: new Uint8Array(0) };
-  let last = 0;
-  return async (start, end) => {
-    const { start: from, end: until, bytes } = held;
-    const goesOn = start >= last && start - last <= GAP;
-    last = end;
-    if (start >= end) return new Uint8Array(0);
-    if (start >= from && end <= until) return bytes.subarray(start - from, end - from);
-    if (!goesOn) return range(start, end);
-    const known = start >= from && start < until ? bytes.subarray(start - from) : bytes.subarray(0, 0);
-    const next = start + known.length;
-    const stop = Math.min(Math.max(end, next + WINDOW), size);
-    const got = await range(next, stop);
-    held = { start: next, end: stop, bytes: got };
-    if (!known.length) return got.subarray(0, end - start);
-    const out = new Uint8Array(end - start);
-    out.set(known);
-    out.set(got.subarray(0, end - next), known.length);
-    return out;
+  return {
+    name: key.split('/').pop(),
+    size: head.size,
+    read: (start, end) =>
+      again(`Bytes ${start} to ${end}`, async () => {
+        if (end <= start) return new Uint8Array(0);
+        const object = await bucket.get(key, { range: { offset: start, length: end - start } });
+        if (!object) throw gone();
+        if (head.etag && object.etag && object.etag !== head.etag) {
+          throw new RerankError('download', `The object '${key}' changed while it was read: load the model again.`);
+        }
+        const bytes = new Uint8Array(await object.arrayBuffer());
+        if (bytes.length !== end - start) throw new Error(`${bytes.length} bytes came for ${end - start}`);
+        return bytes;
+      }),
   };
 }
 

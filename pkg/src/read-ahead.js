@@ -4,14 +4,16 @@
 // `block` bytes each; `ahead` blocks beyond the one that is read; at most `keep` blocks are held, more than `ahead`.
 export const RESIDENT = { block: 8 << 20, ahead: 3, keep: 8 };
 export const STREAMING = { block: 2 << 20, ahead: 3, keep: 4 };
+// An edge worker's request must not wait for what another one reads, which may have been dropped: blocks are held when they have come.
+export const EDGE = { block: 4 << 20, ahead: 0, keep: 2, alone: true };
 
 const GAP = 64 << 10; // what lies between two tensors, or a tensor that nobody needs
 const TRAILS = 4; // how many runs of reads are followed at a time
 
-export function readAhead(file, { block, ahead, keep }) {
+export function readAhead(file, { block, ahead, keep, alone = false }) {
   const { size } = file;
   const count = Math.ceil(size / block);
-  const held = new Map(); // index -> promise of bytes, in order of last use
+  const held = new Map(); // index -> bytes or a promise of them, in order of last use
   const trails = [0]; // where earlier reads ended, the last one first
 
   function use(index) {
@@ -19,19 +21,29 @@ export function readAhead(file, { block, ahead, keep }) {
     if (!bytes) {
       const start = index * block;
       const mine = Promise.resolve(file.read(start, Math.min(start + block, size)));
+      if (alone) return mine.then((come) => hold(index, come));
       mine.catch(() => held.get(index) === mine && held.delete(index)); // whoever reads the block hears of the failure
       bytes = mine;
     }
+    return hold(index, bytes);
+  }
+
+  function hold(index, bytes) {
     held.delete(index);
     held.set(index, bytes);
+    if (alone) trim();
     return bytes;
+  }
+
+  function trim() {
+    while (held.size > keep) held.delete(held.keys().next().value);
   }
 
   function blockAt(index) {
     const wanted = use(index);
     for (let next = index + 1; next <= index + ahead && next < count; next++) use(next);
-    use(index);
-    while (held.size > keep) held.delete(held.keys().next().value);
+    if (!alone) use(index);
+    trim();
     return wanted;
   }
 

@@ -7,7 +7,7 @@ import { openPlain } from './http-plain.js';
 import { checkNames, verified, wantedHash } from './integrity.js';
 import { openInline, readBlob, readReader } from './local-files.js';
 import { placesOf } from './places.js';
-import { readAhead, RESIDENT, STREAMING } from './read-ahead.js';
+import { EDGE, readAhead, RESIDENT, STREAMING } from './read-ahead.js';
 
 // `given`: platform, fetch, signal, progress, reader, cache, integrity, streaming. Gives { files, close, discard, warnings }. Without `streaming` the
 // files are for one load: when it is through, `done` of each must be awaited, which reads the rest of what is stored or checked, and may
@@ -58,6 +58,7 @@ async function storeFor(context) {
 async function findFiles(spec, context) {
   const { platform } = context;
   const here = (file) => ({ name: file.name, open: () => atHand(file, context), close: file.close });
+  const ahead = (file) => (context.streaming ? readAhead(file, windowsOf(context)) : file);
   switch (spec.kind) {
     case 'builtin': {
       const places = { http: (url) => openWhole({ name: BUILTIN, url }, context), local: (file) => atHand(file, context) };
@@ -66,15 +67,20 @@ async function findFiles(spec, context) {
     case 'bytes':
       return [here({ name: spec.name, size: spec.bytes.length, read: (start, end) => spec.bytes.subarray(start, end) })];
     case 'blob':
-      return [here({ name: spec.name, size: spec.blob.size, read: (start, end) => readBlob(spec, start, end) })];
+      return [here(ahead({ name: spec.name, size: spec.blob.size, read: (start, end) => readBlob(spec, start, end) }))];
     case 'reader':
-      return [here({ name: spec.name, size: spec.size, read: (start, end) => readReader(context.reader, start, end) })];
+      return [here(ahead({ name: spec.name, size: spec.size, read: (start, end) => readReader(context.reader, start, end) }))];
     case 'path':
       return (await platform.openPath(spec.path)).map(here);
     case 'address':
       if (isInline(spec)) return [here(await openInline(spec, context))];
   }
   return (await placesOf(spec, context)).map((place) => ({ ...place, open: () => openPlace(place, context) }));
+}
+
+function windowsOf({ streaming, platform }) {
+  if (!streaming) return RESIDENT;
+  return platform.name === 'edge' ? EDGE : STREAMING;
 }
 
 // All or none.
@@ -90,7 +96,7 @@ async function openPlace(place, context) {
   const { integrity, streaming } = context;
   const given = wantedHash(integrity, place);
   const wanted = { ...place, sha256: given ?? place.sha256, strict: Boolean(given) };
-  const windows = streaming ? STREAMING : RESIDENT;
+  const windows = windowsOf(context);
   const meter = context.progress.file(place.name);
   if (context.store) {
     try {

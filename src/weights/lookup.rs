@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Rows no further apart than this many bytes are read by one request: a request costs about as much as reading them.
-const GAP: u64 = 32 << 10;
+const GAP: u64 = 64 << 10;
 /// Requests for the rows of one batch. Edge runtimes count them: more rows than that are read with what lies between.
 const MOST_SPANS: usize = 256;
 /// Bytes of one request, and requests under way.

@@ -277,7 +277,7 @@ test('arguments are checked with their place', async (t) => {
 test('load options that cannot be honoured are refused', async (t) => {
   await fails(Reranker.load({ device: 'webgpu' }), 'webgpu-unavailable');
   await fails(Reranker.load({ device: 'npu' }), 'bad-input', /options\.device/);
-  await fails(Reranker.load({ streaming: true }), 'unsupported', /streaming/);
+  await fails(Reranker.load({ streaming: { memoryMB: 1 } }), 'bad-input', /streaming/);
   await fails(Reranker.load({ integrity: 'sha256-x' }), 'bad-input', /integrity/);
   await fails(Reranker.load({ cache: 'opfs' }), 'unsupported', /cache/);
   await fails(Reranker.load({ model: 42 }), 'bad-input', /model/);
