@@ -18,6 +18,8 @@ const SHOTS = join(ROOT, 'target/screenshots')
 
 // Chromium's own remark when a page asks for a GPU on a machine that has none.
 const NO_GPU = /^No available adapters\./
+// Pages are not kept, but where a test is about that: what is kept could not be replaced by what a test wants.
+const NOT_KEPT = /^Service Worker registration blocked by Playwright/
 
 /** Serves target/site at `base` and starts a browser. */
 export async function openSite(base, launchBrowser = launch) {
@@ -29,14 +31,14 @@ export async function openSite(base, launchBrowser = launch) {
 
   /** A fresh page. `expect` are console errors that belong to the test; `before(page)` runs before it is opened. */
   async function open({ query = '', expect = [], before, ready = true, ...options } = {}) {
-    const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, reducedMotion: 'reduce', ...options })
+    const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, reducedMotion: 'reduce', serviceWorkers: 'block', ...options })
     contexts.push(context)
     const page = await context.newPage()
     page.faults = []
     page.on('pageerror', (error) => page.faults.push(`uncaught: ${error.message}`))
     page.on('console', (message) => {
       const text = `${message.text()} ${message.location().url}`
-      if (['error', 'warning'].includes(message.type()) && ![NO_GPU, ...expect].some((known) => known.test(text))) page.faults.push(`${message.type()}: ${text}`)
+      if (['error', 'warning'].includes(message.type()) && ![NO_GPU, NOT_KEPT, ...expect].some((known) => known.test(text))) page.faults.push(`${message.type()}: ${text}`)
     })
     await page.addInitScript(() => {
       addEventListener('securitypolicyviolation', (event) => console.error(`policy violation: ${event.violatedDirective} ${event.blockedURI}`))

@@ -1,0 +1,158 @@
+// What this browser keeps: downloaded models with their sizes, parts of some that can be gone on with, and the page itself.
+
+import { $, announce, h } from './dom.js'
+import { bytes, plural } from './format.js'
+import { modelFrom } from './model.js'
+import { hubAddress } from './model-panel.js'
+
+/**
+ * `api` is the package's `models`, `models` those of the page. `onchange` is called when something is stored or deleted.
+ */
+export function createKept({ api, models, onchange }) {
+  let usage = null
+  let fault = null // why nothing is known of the storage
+  let whole = new Set() // the short names whose files are all here
+  let names = new Map()
+  let drawn = null
+  let busy = false // a load that may store something runs
+  let turn = 0
+
+  const place = () => ({ remoteHost: hubAddress() ?? undefined })
+  const isInUse = ({ id }) => models.current?.id === id || (typeof models.current?.source.model !== 'object' && models.current?.info.name === id)
+
+  /** Reads what is stored; the latest answer counts. */
+  async function read() {
+    const mine = (turn += 1)
+    const next = { usage: null, fault: null, whole: new Set() }
+    try {
+      if (typeof api.usage !== 'function') throw new Error('this version of the package stores none')
+      next.usage = await api.usage()
+      for (const id of names.keys()) if (await api.isCached?.(id, place())) next.whole.add(id)
+    } catch (error) {
+      next.fault = error.message
+    }
+    const persisted = await isPersisted()
+    if (mine !== turn) return
+    ;({ usage, fault, whole } = next)
+    $('kept-persist').hidden = persisted !== false || typeof api.persist !== 'function' || !usage?.models.length
+    drawRows()
+    onchange()
+  }
+
+  function drawRows() {
+    const list = usage?.models ?? []
+    const used = usage && [bytes(usage.bytes), 'in', plural(list.length, 'model')].join(' ')
+    $('kept-sum').textContent = fault
+      ? `Nothing: a model is held in memory while this page is open (${fault.replace(/\.$/, '')}).`
+      : list.length === 0 ? 'No model yet. One that you download is kept, and is not fetched again.'
+      : `${used}${usage.quota ? `, of ${bytes(usage.quota)} that the browser allows` : ''}`
+    $('kept-clear').hidden = list.length < 2
+    $('kept-models').hidden = list.length === 0
+    const state = JSON.stringify([list, list.map(isInUse), models.loading?.label])
+    if (state === drawn) return // what has the focus stays
+    drawn = state
+    $('kept-models').replaceChildren(...list.map(row))
+  }
+
+  function row(model) {
+    const name = names.get(model.id) ?? model.id
+    const inUse = isInUse(model)
+    const source = names.has(model.id) ? { label: name, id: model.id, model: model.id } : modelFrom(model.id)
+    const doing = model.partial ? 'Resume' : 'Load'
+    return h('li', {},
+      h('span', { class: 'name' }, name),
+      h('span', { class: 'figures' }, model.partial ? `${bytes(model.bytes)}, a part` : bytes(model.bytes)),
+      inUse && h('span', { class: 'help' }, 'in use'),
+      !inUse && source && h('button', { type: 'button', class: 'small', 'aria-label': `${doing}: ${name}`, disabled: models.loading?.label === source.label, onclick: () => models.load(source) }, doing),
+      asking('Delete', `Delete ${bytes(model.bytes)}?`, name, () => remove([model])))
+  }
+
+  /** A button that acts when it is pressed twice. */
+  function asking(label, question, name, act) {
+    const calm = () => { button.textContent = label; button.classList.remove('sure'); button.setAttribute('aria-label', `${label}: ${name}`) }
+    const button = h('button', {
+      type: 'button', class: 'small',
+      onclick: () => {
+        if (button.classList.contains('sure')) { calm(); return act() }
+        button.textContent = question
+        button.classList.add('sure')
+        button.setAttribute('aria-label', `${question} ${name}`)
+        announce(`${question} Press again to delete.`)
+      },
+      onblur: calm,
+      onkeydown: (event) => { if (event.key === 'Escape') calm() },
+    })
+    calm()
+    return button
+  }
+
+  async function remove(list) {
+    const said = []
+    for (const model of list) {
+      const name = names.get(model.id) ?? model.id
+      try {
+        const gone = (await api.delete(model.id, place())) || (await api.delete(model.id))
+        if (!gone) said.push(`${name} could not be found: it came from another host. Write that one under “Download models from” and try again.`)
+        else said.push(`${name} was deleted.${isInUse(model) ? ' It stays loaded until you load another or leave the page.' : ''}`)
+      } catch (error) {
+        said.push(`${name} was not deleted: ${error.message}`)
+      }
+    }
+    say(said.join(' '))
+    await read()
+    $('kept-title').focus({ preventScroll: true }) // the button is gone
+  }
+
+  async function persist() {
+    const agreed = await Promise.resolve(api.persist()).catch(() => false)
+    say(agreed ? 'The browser will not clear this by itself.' : 'The browser did not agree. It may clear this when the disk gets full.')
+    $('kept-persist').hidden = agreed
+    if (agreed) $('kept-title').focus({ preventScroll: true })
+  }
+
+  function say(text) {
+    $('kept-note').hidden = false
+    $('kept-note').textContent = text
+    announce(text)
+  }
+
+  const clear = asking('Delete all', 'Delete all models?', 'models kept in this browser', () => remove(usage.models))
+  clear.id = 'kept-clear'
+  clear.hidden = true
+  $('kept-clear').replaceWith(clear)
+  $('kept-persist').addEventListener('click', persist)
+  $('hub').addEventListener('change', read)
+
+  return {
+    read,
+    /** How the short names are called here: [[id, name]]. */
+    name(entries) { names = new Map(entries) },
+    /** What is here of a model that has a short name: { whole, bytes }, or undefined. */
+    of(id) {
+      const stored = usage?.models.find((model) => model.id === id)
+      return whole.has(id) || stored?.partial ? { whole: whole.has(id), bytes: stored?.bytes ?? 0 } : undefined
+    },
+    /** A load that has ended, or failed, may have stored something. */
+    draw() {
+      const ended = busy && !models.loading
+      busy = Boolean(models.loading)
+      if (ended) read()
+      else drawRows()
+    },
+    ofPage(kept) {
+      $('kept-page').hidden = false
+      $('kept-page').textContent = kept
+        ? 'The page itself and mini are kept too: they work without a network.'
+        : 'The page itself could not be kept: it needs the network when it is opened again.'
+    },
+  }
+}
+
+/** undefined where the browser cannot be asked. */
+async function isPersisted() {
+  try {
+    return await navigator.storage.persisted()
+  } catch {
+    return undefined
+  }
+}
