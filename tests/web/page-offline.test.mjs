@@ -90,3 +90,130 @@ for (const [base, isolated] of [['/', true], ['/sub/', false]]) {
     assert.deepEqual(page.faults.filter((fault) => !/sw\.js|ERR_INTERNET_DISCONNECTED/.test(fault)), [])
   })
 }
+
+/** Another version of the site in `copy`: its page has `title`, and its script version.js tells it. */
+async function publish(title, { policy = (text) => text } = {}) {
+  const page = await readFile(join(BUILT, 'index.html'), 'utf8')
+  await writeFile(join(copy, 'index.html'), policy(page.replace(/<title>[^<]*/, `<title>${title}`)))
+  await writeFile(join(copy, 'version.js'), `if (typeof document === 'undefined') fetch('./version.js').then((r) => r.text()).then((text) => postMessage(['${title}', text.includes("'${title}'")]))`)
+  await cp(join(BUILT, 'sw.js'), join(copy, 'sw.js'))
+  await listSite(copy)
+}
+
+/** What a worker gets that is started now: the title of its script, and whether what it fetches itself is of the same version. */
+const workerTells = (page) => page.evaluate(() => new Promise((done, failed) => {
+  const worker = new Worker('./version.js')
+  worker.onmessage = ({ data }) => done(data)
+  worker.onerror = failed
+}))
+
+test('a new version is fetched beside the old one, offered, and taken by a reload; other open pages keep their files', async () => {
+  await publish('one')
+  const { site, context } = await open({ root: copy })
+  const page = await visit(context, site.url)
+  await keptTold(page)
+  const other = await visit(context, site.url)
+
+  await publish('two')
+  site.asked.length = 0
+  await page.reload()
+  assert.equal(await page.title(), 'one')
+  await page.waitForSelector(UPDATE)
+  assert.match(await page.innerText(UPDATE), /new version.*ready/)
+  assert.match(await page.textContent('#status'), /new version/)
+  assert.deepEqual(site.asked.filter((path) => !path.endsWith('sw.js')).sort(), ['/', '/version.js'], 'what did not change is fetched again')
+  assert.deepEqual(await workerTells(page), ['one', true])
+  await screenshot(page, 'update')
+
+  await page.fill('#query', 'kept over the reload')
+  await page.click(`${UPDATE} button:text-is("Reload")`)
+  await page.waitForFunction(() => document.title === 'two')
+  assert.equal(await page.inputValue('#query'), 'kept over the reload')
+  assert.deepEqual(await workerTells(page), ['two', true])
+  await other.waitForSelector(UPDATE)
+  assert.equal(await other.title(), 'one')
+  assert.deepEqual(await workerTells(other), ['one', true])
+  assert.equal((await rank(other)).length, 8)
+  assert.equal((await cacheNames(page)).length, 2)
+
+  await other.click(`${UPDATE} button:text-is("Reload")`)
+  await other.waitForFunction(() => document.title === 'two')
+  await other.close()
+  await page.reload()
+  await page.waitForFunction(async () => (await caches.keys()).length === 1)
+  await site.stop()
+  await page.reload()
+  await modelReady(page, 'mini')
+  assert.equal(await page.title(), 'two')
+  assert.equal((await rank(page)).length, 8)
+})
+
+test('what is not the page\'s own is left to the network: parts of files, other methods, files without a place in the list', async () => {
+  const { site, context } = await open({ base: '/sub/' })
+  const page = await visit(context, site.url)
+  await keptTold(page)
+  site.asked.length = 0
+  const answers = await page.evaluate(async () => {
+    const status = async (...request) => (await fetch(...request)).status
+    const mini = './edge-reranker/dist/mini.gguf'
+    return [await status(mini), await status(mini, { headers: { Range: 'bytes=0-3' } }), await status('./app.js', { method: 'HEAD' }), await status('./app.js?x'), await status('./sw.js')]
+  })
+  assert.deepEqual(answers, [200, 206, 200, 200, 200])
+  assert.deepEqual(site.asked, ['/sub/edge-reranker/dist/mini.gguf', '/sub/app.js', '/sub/app.js?x', '/sub/sw.js'])
+  assert.ok((await keptPaths(page)).every((path) => !path.startsWith('http') && !path.endsWith('.d.ts')))
+})
+
+test('storage that the browser cleared is filled again; a site that is gone is let go', async () => {
+  await publish('one')
+  const { site, context } = await open({ root: copy })
+  const page = await visit(context, site.url)
+  await keptTold(page)
+  await page.evaluate(async () => { for (const name of await caches.keys()) await caches.delete(name) })
+  await page.reload()
+  await modelReady(page, 'mini')
+  await keptTold(page)
+  await site.stop()
+  await page.reload()
+  await modelReady(page, 'mini')
+
+  await site.start()
+  await rm(join(copy, 'sw.js'))
+  await page.reload()
+  await page.waitForFunction(async () => (await navigator.serviceWorker.getRegistrations()).length === 0 && (await caches.keys()).length === 0)
+  await modelReady(page, 'mini')
+  assert.equal((await rank(page)).length, 8)
+})
+
+const WITHOUT = [
+  ['a file that is not the listed one', () => writeFile(join(copy, 'csv.js'), '// changed\n'), /could not be kept/, () => cp(join(BUILT, 'csv.js'), join(copy, 'csv.js'))],
+  ['no storage', async () => writeFile(join(copy, 'sw.js'), `caches.open = async () => { throw new DOMException('Full.', 'QuotaExceededError') };\n${await readFile(join(copy, 'sw.js'), 'utf8')}`), /could not be kept/],
+  ['no list before the worker', () => cp(fileURLToPath(new URL('../../www/sw.js', import.meta.url)), join(copy, 'sw.js')), /could not be kept/],
+  ['a policy without workers', () => publish('one', { policy: (page) => page.replace("worker-src 'self'", "worker-src 'none'") }), /could not be kept/],
+]
+for (const [name, spoil, told, mend] of WITHOUT) {
+  test(`${name}: the page works and says that it needs the network`, async () => {
+    await publish('one')
+    await spoil()
+    const { site, context } = await open({ root: copy })
+    const page = await visit(context, site.url)
+    await keptTold(page)
+    assert.match(await toldOfPage(page), told)
+    assert.equal((await rank(page)).length, 8)
+    assert.equal(await page.locator(UPDATE).count(), 0)
+    assert.deepEqual((await cacheNames(page)), [])
+    await mend?.()
+  })
+}
+
+test('an address without https: the page works, and nothing is said', async () => {
+  const { site, context } = await open()
+  await context.route('http://page.test/**', async (route) => {
+    const response = await fetch(route.request().url().replace('http://page.test/', site.url))
+    await route.fulfill({ status: response.status, headers: Object.fromEntries(response.headers), body: Buffer.from(await response.arrayBuffer()) })
+  })
+  const page = await visit(context, 'http://page.test/')
+  assert.equal(await page.evaluate(() => isSecureContext), false)
+  assert.equal((await rank(page)).length, 8)
+  assert.ok(await page.locator('#kept-page').evaluate((node) => node.hidden))
+  assert.ok(!site.asked.includes('/sw.js'))
+})
