@@ -18,7 +18,11 @@ export function createKept({ api, models, onchange }) {
   let turn = 0
 
   const place = () => ({ remoteHost: hubAddress() ?? undefined })
-  const isInUse = ({ id }) => models.current?.id === id || (typeof models.current?.source.model !== 'object' && models.current?.info.name === id)
+  const isInUse = ({ id }) => {
+    const { current } = models
+    if (!current || current.source.model instanceof Blob) return false
+    return [current.id, String(current.source.model), current.info.name].includes(id)
+  }
 
   /** Reads what is stored; the latest answer counts. */
   async function read() {
