@@ -17,11 +17,13 @@ export function createKept({ api, models, onchange }) {
   let busy = false // a load that may store something runs
   let turn = 0
 
-  const place = () => ({ remoteHost: hubAddress() ?? undefined })
-  const isInUse = ({ id }) => {
+  const isOfHub = (model) => hostOf(model.remoteHost) === hostOf(hubAddress())
+
+  function isInUse({ id, remoteHost }) {
     const { current } = models
     if (!current || current.source.model instanceof Blob) return false
-    return [current.id, String(current.source.model), current.info.name].includes(id)
+    const names = [current.id, String(current.source.model), current.info.name]
+    return names.includes(id) && (isAddress(id) || hostOf(remoteHost) === hostOf(current.host))
   }
 
   /** Reads what is stored; the latest answer counts. */
@@ -31,7 +33,7 @@ export function createKept({ api, models, onchange }) {
     try {
       if (typeof api.usage !== 'function') throw new Error('this version of the package stores none')
       next.usage = await api.usage()
-      for (const id of names.keys()) if (await api.isCached?.(id, place())) next.whole.add(id)
+      for (const id of names.keys()) if (await api.isCached?.(id, { remoteHost: hubAddress() ?? undefined })) next.whole.add(id)
     } catch (error) {
       next.fault = error.message
     }
@@ -61,10 +63,11 @@ export function createKept({ api, models, onchange }) {
   function row(model) {
     const name = names.get(model.id) ?? model.id
     const inUse = isInUse(model)
-    const source = names.has(model.id) ? { label: name, id: model.id, model: model.id } : modelFrom(model.id)
+    const known = names.has(model.id) ? { label: name, id: model.id, model: model.id } : modelFrom(model.id)
+    const source = known && { ...known, host: hostOf(model.remoteHost) }
     const doing = model.partial ? 'Resume' : 'Load'
     return h('li', {},
-      h('span', { class: 'name' }, name),
+      h('span', { class: 'name' }, model.remoteHost ? `${name}, from ${new URL(model.remoteHost).host}` : name),
       h('span', { class: 'figures' }, model.partial ? `${bytes(model.bytes)}, a part` : bytes(model.bytes)),
       inUse && h('span', { class: 'help' }, 'in use'),
       !inUse && source && h('button', { type: 'button', class: 'small', 'aria-label': `${doing}: ${name}`, disabled: models.loading?.label === source.label, onclick: () => models.load(source) }, doing),
@@ -95,9 +98,8 @@ export function createKept({ api, models, onchange }) {
     for (const model of list) {
       const name = names.get(model.id) ?? model.id
       try {
-        const gone = (await api.delete(model.id, place())) || (await api.delete(model.id))
-        if (!gone) said.push(`${name} could not be found: it came from another host. Write that one under “Download models from” and try again.`)
-        else said.push(`${name} was deleted.${isInUse(model) ? ' It stays loaded until you load another or leave the page.' : ''}`)
+        await api.delete(model.id, { remoteHost: model.remoteHost })
+        said.push(`${name} was deleted.${isInUse(model) ? ' It stays loaded until you load another or leave the page.' : ''}`)
       } catch (error) {
         said.push(`${name} was not deleted: ${error.message}`)
       }
@@ -133,7 +135,7 @@ export function createKept({ api, models, onchange }) {
     name(entries) { names = new Map(entries) },
     /** What is here of a model that has a short name: { whole, bytes }, or undefined. */
     of(id) {
-      const stored = usage?.models.find((model) => model.id === id)
+      const stored = usage?.models.find((model) => model.id === id && isOfHub(model))
       return whole.has(id) || stored?.partial ? { whole: whole.has(id), bytes: stored?.bytes ?? 0 } : undefined
     },
     /** A load that has ended, or failed, may have stored something. */
@@ -151,6 +153,11 @@ export function createKept({ api, models, onchange }) {
     },
   }
 }
+
+const isAddress = (id) => /^https?:/.test(id)
+
+/** A host as the package writes it; the hub where none is named. */
+const hostOf = (address) => (address || $('hub').placeholder).replace(/\/+$/, '')
 
 /** undefined where the browser cannot be asked. */
 async function isPersisted() {

@@ -160,7 +160,7 @@ test('a downloaded model is kept, loads again without its server, and is deleted
     await choice.locator('button').click()
     await modelReady(page, name)
     await page.waitForSelector('#kept-models li')
-    assert.match((await rowsOf(page)).join(), /^Qwen3.* \| [\d.]+ [kM]B \| in use \| Delete$/)
+    assert.match((await rowsOf(page)).join(), /^Qwen3.*, from 127\.0\.0\.1:\d+ \| [\d.]+ [kM]B \| in use \| Delete$/)
     await mirror.close()
     await page.reload()
     await modelReady(page, 'mini')
