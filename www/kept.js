@@ -5,6 +5,8 @@ import { bytes, plural } from './format.js'
 import { modelFrom } from './model.js'
 import { hubAddress } from './model-panel.js'
 
+const WRITTEN_MS = 1500
+
 /**
  * `api` is the package's `models`, `models` those of the page. `onchange` is called when something is stored or deleted.
  */
@@ -138,12 +140,13 @@ export function createKept({ api, models, onchange }) {
       const stored = usage?.models.find((model) => model.id === id && isOfHub(model))
       return whole.has(id) || stored?.partial ? { whole: whole.has(id), bytes: stored?.bytes ?? 0 } : undefined
     },
-    /** A load that has ended, or failed, may have stored something. */
+    /** A load that has ended may have stored something; one that was cancelled may still be writing the last of it. */
     draw() {
       const ended = busy && !models.loading
       busy = Boolean(models.loading)
-      if (ended) read()
-      else drawRows()
+      if (!ended) return drawRows()
+      read()
+      setTimeout(read, WRITTEN_MS)
     },
     ofPage(kept) {
       $('kept-page').hidden = false

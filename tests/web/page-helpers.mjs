@@ -105,8 +105,11 @@ export async function accessibilityFaults(page) {
   })
 }
 
-/** A hub that has one file, at the place of a registered model, and sends half of every answer until release() lets the rest go. */
-export async function openMirror(id, path) {
+/**
+ * A hub that has one file, at the place of a registered model, and sends half of every answer until release() lets the rest go;
+ * but what begins before the byte `free` comes whole.
+ */
+export async function openMirror(id, path, { free = 0 } = {}) {
   const { repo, file: name } = known(id)
   const bytes = await readFile(path)
   const asked = []
@@ -127,6 +130,7 @@ export async function openMirror(id, path) {
     const step = Math.ceil((end - start) / 20)
     for (let at = start; at < end && !response.destroyed; at += step) {
       response.write(bytes.subarray(at, Math.min(end, at + step)))
+      if (start < free) continue
       if (at + step >= (start + end) / 2) await Promise.race([released, closed])
       else await new Promise((done) => setTimeout(done, 60))
     }

@@ -1,6 +1,9 @@
 // What the model panel shows of stored models, and what can be done with them.
 
 import assert from 'node:assert/strict'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { accessibilityFaults, faked, golden, modelReady, openMirror, openSite, rank, screenshot } from './page-helpers.mjs'
 
@@ -175,5 +178,39 @@ test('a downloaded model is kept, loads again without its server, and is deleted
     assert.deepEqual(page.faults, [])
   } finally {
     await mirror.close().catch(() => {})
+  }
+})
+
+test('a download that was cancelled leaves a part, which is shown, gone on with where it ended, or deleted', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'edge-reranker-part-'))
+  const large = join(folder, 'large.gguf')
+  await writeFile(large, Buffer.concat([await readFile(golden('q8_0.gguf')), Buffer.alloc(40e6)])) // bytes after the last tensor
+  const mirror = await openMirror('0.6b-q8', large, { free: 9e6 })
+  try {
+    const page = await site.open({ query: `?host=${mirror.url}` })
+    const choice = page.locator('#model-choices li:nth-child(2)')
+    await page.click('#model-toggle')
+    const name = await choice.locator('h3').textContent()
+    const cancelled = async () => {
+      await page.waitForFunction(() => Number.parseFloat(document.getElementById('load-text').textContent) >= 17)
+      await page.click('#load-cancel')
+      await page.locator('#kept-models li', { hasText: /(17|25) MB, a part/ }).waitFor()
+    }
+    await choice.locator('button:text-is("Download and load")').click()
+    await cancelled()
+    assert.match((await rowsOf(page)).join(), /^Qwen3.* \| \d\d MB, a part \| Resume \| Delete$/)
+    assert.match(await choice.innerText(), /Resume and load\s+\d\d MB of 639 MB here/)
+    const asked = mirror.asked.length
+    mirror.release()
+    await buttonOf(page, name, 'Resume').click()
+    await modelReady(page, name)
+    await page.locator('#kept-models li', { hasText: /\d\d MB\s*in use/ }).waitFor()
+    assert.ok(mirror.asked.length - asked <= 5, `${mirror.asked.length - asked} requests for what was missing`)
+    await buttonOf(page, name, 'Delete').dblclick()
+    await page.waitForSelector('#kept-models', { state: 'hidden' })
+    assert.deepEqual(page.faults, [])
+  } finally {
+    await mirror.close()
+    await rm(folder, { recursive: true })
   }
 })
