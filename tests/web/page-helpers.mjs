@@ -65,6 +65,13 @@ export const modelReady = (page, name) => page.waitForFunction(
   (wanted) => document.getElementById('model-name').textContent === wanted && document.getElementById('model-lamp').dataset.state === 'on' && document.getElementById('model-load').hidden,
   name, { timeout: 60_000 })
 
+/** For what a page can tell only after a while of its own: `waitForFunction` takes a promise for a yes. */
+export async function until(page, question, ms = 30_000) {
+  for (const end = Date.now() + ms; !(await page.evaluate(question)); await new Promise((done) => setTimeout(done, 100))) {
+    assert.ok(Date.now() < end, `not within ${ms} ms: ${question}`)
+  }
+}
+
 export const finished = (page) => page.waitForSelector('#rank:not([hidden])', { timeout: 120_000 })
 
 /** Presses Rank and gives the rows of the finished ranking, as shown. */

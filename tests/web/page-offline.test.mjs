@@ -8,7 +8,7 @@ import { after, afterEach, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { listSite } from './list-site.mjs'
 import { launch } from './package-chromium.mjs'
-import { modelReady, rank, screenshot } from './page-helpers.mjs'
+import { modelReady, rank, screenshot, until } from './page-helpers.mjs'
 import { serve } from './serve.mjs'
 
 const BUILT = process.env.EDGE_RERANKER_SITE ?? fileURLToPath(new URL('../../target/site', import.meta.url))
@@ -140,7 +140,7 @@ test('a new version is fetched beside the old one, offered, and taken by a reloa
   await other.waitForFunction(() => document.title === 'two')
   await other.close()
   await page.reload()
-  await page.waitForFunction(async () => (await caches.keys()).length === 1)
+  await until(page, async () => (await caches.keys()).length === 1)
   await site.stop()
   await page.reload()
   await modelReady(page, 'mini')
@@ -179,7 +179,7 @@ test('storage that the browser cleared is filled again; a site that is gone is l
   await site.start()
   await rm(join(copy, 'sw.js'))
   await page.reload()
-  await page.waitForFunction(async () => (await navigator.serviceWorker.getRegistrations()).length === 0 && (await caches.keys()).length === 0)
+  await until(page, async () => (await navigator.serviceWorker.getRegistrations()).length === 0 && (await caches.keys()).length === 0)
   await modelReady(page, 'mini')
   assert.equal((await rank(page)).length, 8)
 })
