@@ -33,6 +33,7 @@ export function createKept({ api, models, onchange }) {
     const mine = (turn += 1)
     const next = { usage: null, fault: null, whole: new Set() }
     try {
+      if (!globalThis.isSecureContext) throw new Error('browsers store them for pages that come over https')
       if (typeof api.usage !== 'function') throw new Error('this version of the package stores none')
       next.usage = await api.usage()
       for (const id of names.keys()) if (await api.isCached?.(id, { remoteHost: hubAddress() ?? undefined })) next.whole.add(id)
@@ -57,10 +58,15 @@ export function createKept({ api, models, onchange }) {
     $('kept-clear').hidden = list.length < 2
     $('kept-models').hidden = list.length === 0
     const state = JSON.stringify([list, list.map(isInUse), models.loading?.label])
-    if (state === drawn) return // what has the focus stays
+    if (state === drawn) return
     drawn = state
+    const focused = $('kept-models').contains(document.activeElement)
     $('kept-models').replaceChildren(...list.map(row))
+    if (focused) focusTitle()
   }
+
+  /** Where the button that was pressed is gone. */
+  const focusTitle = () => $('kept-title').focus({ preventScroll: true })
 
   function row(model) {
     const name = names.get(model.id) ?? model.id
@@ -107,15 +113,16 @@ export function createKept({ api, models, onchange }) {
       }
     }
     say(said.join(' '))
+    const focused = document.activeElement === clear
     await read()
-    $('kept-title').focus({ preventScroll: true }) // the button is gone
+    if (focused && clear.hidden) focusTitle()
   }
 
   async function persist() {
     const agreed = await Promise.resolve(api.persist()).catch(() => false)
     say(agreed ? 'The browser will not clear this by itself.' : 'The browser did not agree. It may clear this when the disk gets full.')
     $('kept-persist').hidden = agreed
-    if (agreed) $('kept-title').focus({ preventScroll: true })
+    if (agreed) focusTitle()
   }
 
   function say(text) {

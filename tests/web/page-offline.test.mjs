@@ -206,7 +206,7 @@ for (const [name, spoil] of WITHOUT) {
   })
 }
 
-test('an address without https: the page works, and nothing is said', async () => {
+test('an address without https: the page works, and keeps nothing', async () => {
   const { site, context } = await open()
   await context.route('http://page.test/**', async (route) => {
     const response = await fetch(route.request().url().replace('http://page.test/', site.url))
@@ -216,5 +216,6 @@ test('an address without https: the page works, and nothing is said', async () =
   assert.equal(await page.evaluate(() => isSecureContext), false)
   assert.equal((await rank(page)).length, 8)
   assert.ok(await page.locator('#kept-page').evaluate((node) => node.hidden))
+  assert.match(await page.textContent('#kept-sum'), /^Nothing: .*https/)
   assert.ok(!site.asked.includes('/sw.js'))
 })
