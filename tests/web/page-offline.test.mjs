@@ -1,7 +1,7 @@
 // The page without a network: what is kept at the first visit, how a new version comes, and what happens where nothing can be kept.
 
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, afterEach, before, test } from 'node:test'
@@ -92,14 +92,17 @@ for (const [base, isolated] of [['/', true], ['/sub/', false]]) {
   })
 }
 
-/** Another version of the site in `copy`: its page has `title`, and its script version.js tells it. */
+/** Another version of the site in `copy`: its page has `title`, its script version.js tells it, and the scripts of all builds of the engine differ. */
 async function publish(title, { policy = (text) => text } = {}) {
   const page = await readFile(join(BUILT, 'index.html'), 'utf8')
   await writeFile(join(copy, 'index.html'), policy(page.replace(/<title>[^<]*/, `<title>${title}`)))
   await writeFile(join(copy, 'version.js'), `if (typeof document === 'undefined') fetch('./version.js').then((r) => r.text()).then((text) => postMessage(['${title}', text.includes("'${title}'")]))`)
+  for (const glue of await glues()) await writeFile(join(copy, glue), `${await readFile(join(BUILT, glue), 'utf8')}\n// ${title}\n`)
   await cp(join(BUILT, 'sw.js'), join(copy, 'sw.js'))
   await listSite(copy)
 }
+
+const glues = async () => (await readdir(join(BUILT, 'edge-reranker/dist'))).filter((name) => name.endsWith('.js')).map((name) => `edge-reranker/dist/${name}`)
 
 /** What a worker gets that is started now: the title of its script, and whether what it fetches itself is of the same version. */
 const workerTells = (page) => page.evaluate(() => new Promise((done, failed) => {
@@ -114,6 +117,8 @@ test('a new version is fetched beside the old one, offered, and taken by a reloa
   const page = await visit(context, site.url)
   await keptTold(page)
   const other = await visit(context, site.url)
+  const used = (await keptPaths(page)).filter((path) => /dist\/.*\.js$/.test(path))
+  assert.equal(used.length, 1)
 
   await publish('two')
   site.asked.length = 0
@@ -122,7 +127,7 @@ test('a new version is fetched beside the old one, offered, and taken by a reloa
   await page.waitForSelector(UPDATE)
   assert.match(await page.innerText(UPDATE), /new version.*ready/)
   assert.match(await page.textContent('#status'), /new version/)
-  assert.deepEqual(site.asked.filter((path) => !path.endsWith('sw.js')).sort(), ['/', '/version.js'], 'what did not change is fetched again')
+  assert.deepEqual(site.asked.filter((path) => !path.endsWith('sw.js')).sort(), ['/', `/${used[0]}`, '/version.js'], 'not what changed and is used')
   assert.deepEqual(await workerTells(page), ['one', true])
   await screenshot(page, 'update')
 
@@ -162,6 +167,10 @@ test('what is not the page\'s own is left to the network: parts of files, other 
   })
   assert.deepEqual(answers, [200, 206, 200, 200, 200])
   assert.deepEqual(site.asked, ['/sub/edge-reranker/dist/mini.gguf', '/sub/app.js', '/sub/app.js?x', '/sub/sw.js'])
+  const modules = (await keptPaths(page)).filter((path) => path.endsWith('.wasm'))
+  await page.evaluate(async () => (await fetch('./edge-reranker/dist/edge_reranker_bg.wasm')).arrayBuffer())
+  await until(page, async () => (await caches.match('./edge-reranker/dist/edge_reranker_bg.wasm')) !== undefined)
+  assert.ok(!modules.includes('edge-reranker/dist/edge_reranker_bg.wasm'), 'it was not kept before it was used')
   assert.ok((await keptPaths(page)).every((path) => !path.startsWith('http') && !path.endsWith('.d.ts')))
 })
 
