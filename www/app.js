@@ -79,7 +79,7 @@ async function start() {
   panel = createModelPanel({ models, catalogue: await edge.models.list(), devices, kept })
   ranking = createRanking({ models, results, onchange: drawRun })
   await models.load(MINI)
-  keepOffline({ info: models.current?.info, onchange: kept.ofPage })
+  keepOffline({ info: models.current?.info, onchange: kept.ofPage, keep: form.keep })
 
   /** What is being loaded, or failed to load, or is loaded, comes to the device that was chosen now. */
   function compute() {

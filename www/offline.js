@@ -2,19 +2,20 @@
 
 import { $, announce, notice } from './dom.js'
 
-const ANSWER_MS = 60_000
+const ANSWER_MS = 300_000
 
 /**
  * After the first model is there, so that its load is not slowed. `info` is what that model says of its engine, undefined if none was loaded.
- * `onchange(kept)` tells whether all is kept; it is not called where nothing can be kept at all (a file, an address without https).
+ * `keep()` stores what the reader typed for a reload, and tells whether that was all of it. `onchange(kept)` tells whether the page is kept; it is
+ * not called where nothing can be kept at all (a file, an address without https).
  */
-export async function keepOffline({ info, onchange }) {
+export async function keepOffline({ info, keep, onchange }) {
   const container = service()
   if (!container) return
   try {
     const registration = await container.register('./sw.js')
     if (!registration) return
-    watch(registration, container)
+    watch(registration, container, keep)
     if (container.controller && (await isGone())) return void tell(registration.active, { type: 'remove' })
     const worker = await active(registration)
     onchange(info !== undefined && (await tell(worker, { type: 'keep', urls: await builtFiles(info) })))
@@ -69,7 +70,7 @@ function tell(worker, message) {
 }
 
 /** A new version waits until the reader asks for it, here or in another tab, or has closed all tabs of the old one. */
-function watch(registration, container) {
+function watch(registration, container, keep) {
   let offered = false
   let updating = Boolean(container.controller)
 
@@ -81,7 +82,13 @@ function watch(registration, container) {
     if (offered) return
     offered = true
     const text = 'A new version of this page is ready.'
-    notice($('update'), { text, action: { label: 'Reload', run: reload } })
+    notice($('update'), { text, action: { label: 'Reload', run: () => (keep() ? reload() : warn()) } })
+    announce(text)
+  }
+
+  function warn() {
+    const text = 'The list of documents is too large to be kept when the page is loaded again: you would have to open or paste it once more.'
+    notice($('update'), { text, action: { label: 'Reload anyway', run: reload } })
     announce(text)
   }
 

@@ -8,7 +8,7 @@ import { after, afterEach, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { listSite } from './list-site.mjs'
 import { launch } from './package-chromium.mjs'
-import { modelReady, rank, screenshot, until } from './page-helpers.mjs'
+import { file, modelReady, rank, screenshot, until } from './page-helpers.mjs'
 import { serve } from './serve.mjs'
 
 const BUILT = process.env.EDGE_RERANKER_SITE ?? fileURLToPath(new URL('../../target/site', import.meta.url))
@@ -143,7 +143,11 @@ test('a new version is fetched beside the old one, offered, and taken by a reloa
   assert.equal((await rank(other)).length, 8)
   assert.equal((await cacheNames(page)).length, 2)
 
+  await other.setInputFiles('#docs-file', file('large.txt', `${'x'.repeat(1000)}\n`.repeat(600)))
+  await other.waitForFunction(() => document.getElementById('docs-count').textContent === '600')
   await other.click(`${UPDATE} button:text-is("Reload")`)
+  assert.match(await other.innerText(UPDATE), /too large to be kept/)
+  await other.click(`${UPDATE} button:text-is("Reload anyway")`)
   await other.waitForFunction(() => document.title === 'two')
   await other.close()
   await page.reload()
