@@ -203,6 +203,7 @@ build_site() {
   mkdir -p "$SITE/edge-reranker"
   cp -R www/. "$SITE/"
   cp -R pkg/src pkg/dist "$SITE/edge-reranker/"
+  node tests/web/list-site.mjs "$SITE"
 }
 
 build() {

@@ -9,7 +9,9 @@ import { copy, save, toCsv, toJson } from './export.js'
 import { wireFiles } from './files.js'
 import { createForm } from './form.js'
 import { createModels } from './model.js'
+import { createKept } from './kept.js'
 import { createModelPanel, hubAddress } from './model-panel.js'
+import { keepOffline } from './offline.js'
 import { createRanking } from './ranking.js'
 import { createResults } from './results.js'
 
@@ -73,9 +75,11 @@ async function start() {
   let panel = null
   const devices = createDevices({ capabilities, onchoose: compute })
   models = createModels({ edge, device: () => devices.choice, remoteHost: hubAddress, idle: async () => ranking?.work, onchange: () => { panel?.draw(); form.allow(models.current?.info.contextLength); drawRun() } })
-  panel = createModelPanel({ models, catalogue: await edge.models.list(), devices })
+  const kept = createKept({ api: edge.models, models, onchange: () => panel?.draw() })
+  panel = createModelPanel({ models, catalogue: await edge.models.list(), devices, kept })
   ranking = createRanking({ models, results, onchange: drawRun })
   await models.load(MINI)
+  keepOffline({ info: models.current?.info, onchange: kept.ofPage, keep: form.keep })
 
   /** What is being loaded, or failed to load, or is loaded, comes to the device that was chosen now. */
   function compute() {

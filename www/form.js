@@ -11,12 +11,16 @@ const REMEMBERED_CHARACTERS = 500_000
 
 /** `onchange` is called after every change by the reader. */
 export function createForm({ list, onchange }) {
-  const save = settle(() => {
+  /** Whether a reload of the page gives all of it back. */
+  function keep() {
     const documents = list.get()
     const size = documents.reduce((sum, document) => sum + document.text.length, 0)
     const kept = { ...read(), count: documents.length }
-    if (size > REMEMBERED_CHARACTERS || !session.set('form', { ...kept, documents })) session.set('form', kept)
-  }, 500)
+    if (size <= REMEMBERED_CHARACTERS && session.set('form', { ...kept, documents })) return true
+    session.set('form', kept)
+    return false
+  }
+  const save = settle(keep, 500)
 
   const changed = () => { drawNote(); save(); onchange() }
 
@@ -84,6 +88,7 @@ export function createForm({ list, onchange }) {
   return {
     read,
     changed,
+    keep,
     /** What keeps a ranking from starting: [text, id of the box], or null. */
     fault() {
       if (length() !== null) return null

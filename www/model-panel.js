@@ -15,19 +15,22 @@ const NOTES = {
 
 export const hubAddress = () => ($('hub').value.trim() === '' ? null : checkAddress($('hub').value.trim()))
 
-export function createModelPanel({ models, catalogue, devices }) {
-  const buttons = new Map()
+/** `kept` knows which models are stored here. */
+export function createModelPanel({ models, catalogue, devices, kept }) {
+  const rows = new Map()
   let announced = null
   let shownError = null
 
   for (const entry of catalogue) {
     const button = h('button', { type: 'button', onclick: () => models.load({ label: nameOf(entry), id: entry.id, model: entry.id }) })
-    buttons.set(entry, button)
+    const size = h('span', { class: 'figures' })
+    rows.set(entry, { button, size })
     $('model-choices').append(h('li', {},
       h('h3', {}, nameOf(entry)),
       h('p', {}, NOTES[entry.id] ?? ''),
-      h('div', { class: 'choice-foot' }, button, h('span', { class: 'figures' }, entry.builtin ? 'comes with the page' : bytes(entry.bytes)))))
+      h('div', { class: 'choice-foot' }, button, size)))
   }
+  kept.name(catalogue.map((entry) => [entry.id, nameOf(entry)]))
 
   $('model-toggle').addEventListener('click', () => open($('model-panel').hidden))
   $('load-cancel').addEventListener('click', () => {
@@ -53,6 +56,7 @@ export function createModelPanel({ models, catalogue, devices }) {
   })
 
   function open(wanted) {
+    if (wanted) kept.read()
     $('model-panel').hidden = !wanted
     $('model-toggle').setAttribute('aria-expanded', String(wanted))
   }
@@ -68,9 +72,11 @@ export function createModelPanel({ models, catalogue, devices }) {
       ? [`${parameters(info.parameters)} parameters`, info.quantization, `${info.layers} layers`, `${bytes(info.bytes)} in memory`, deviceName(info)].join(' · ')
       : loading ? 'is being loaded' : 'Choose one under Change model.'
     $('model-info').replaceChildren(...(info ? facts(info, devices.why(info)) : []))
-    for (const [entry, button] of buttons) {
+    for (const [entry, { button, size }] of rows) {
       const here = current?.id === entry.id
-      button.textContent = here ? 'Loaded' : entry.builtin ? 'Load' : 'Download and load'
+      const stored = entry.builtin ? { whole: true } : kept.of(entry.id)
+      button.textContent = here ? 'Loaded' : stored?.whole ? 'Load' : stored ? 'Resume and load' : 'Download and load'
+      size.textContent = entry.builtin ? 'comes with the page' : stored?.whole ? `${bytes(entry.bytes)}, kept here` : stored ? `${bytes(stored.bytes)} of ${bytes(entry.bytes)} here` : bytes(entry.bytes)
       button.setAttribute('aria-label', `${button.textContent}: ${nameOf(entry)}`)
       button.disabled = here || loading?.label === nameOf(entry)
     }
@@ -108,6 +114,7 @@ export function createModelPanel({ models, catalogue, devices }) {
 
   return {
     draw() {
+      kept.draw()
       drawCurrent()
       drawLoading()
       drawError()

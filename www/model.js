@@ -8,16 +8,17 @@ const SLOW_MS = 250
 /**
  * `edge` is the package. `device()` is where to compute, `idle()` resolves when nothing uses the old model any more.
  * `onchange` is called when `current`, `loading` or `error` changed:
- *   current { reranker, source, label, id, info, lost }   loading { source, label, event, slow, again }   error { error, source, label }
+ *   current { reranker, source, label, id, host, info, lost }   loading { source, label, event, slow, again }   error { error, source, label }
  * `lost`: its GPU is gone, and its next ranking loads it again (`again`).
  */
 export function createModels({ edge, device, remoteHost, idle, onchange }) {
   const models = { current: null, loading: null, error: null, load, cancel, refresh }
   let running = null
 
-  /** source: { label, id?, model } with `model` as Reranker.load takes it. */
+  /** source: { label, id?, model, host? } with `model` as Reranker.load takes it, and `host` in place of `remoteHost()`. */
   async function load(source) {
     const { label, id = null, model } = source
+    const host = source.host ?? remoteHost()
     let entry = null
     cancel()
     const controller = new AbortController()
@@ -34,7 +35,7 @@ export function createModels({ edge, device, remoteHost, idle, onchange }) {
       const reranker = await edge.Reranker.load({
         model,
         device: device(),
-        remoteHost: remoteHost() ?? undefined,
+        remoteHost: host ?? undefined,
         signal: controller.signal,
         onProgress: (event) => {
           if (entry) return reloading(entry, event)
@@ -45,7 +46,7 @@ export function createModels({ edge, device, remoteHost, idle, onchange }) {
       })
       if (running !== controller) return void await reranker.unload()
       const before = models.current
-      entry = models.current = { reranker, source, label, id, info: reranker.info(), lost: false }
+      entry = models.current = { reranker, source, label, id, host, info: reranker.info(), lost: false }
       watch(entry)
       finish()
       await idle()

@@ -15,8 +15,10 @@ const recommended = gpu === 'hardware' ? { device: 'webgpu', reason: 'The GPU is
 
 export const capabilities = async () => ({ simd: true, webgpu: Boolean(gpu), adapter, recommended })
 
+/** `storage` is what a test puts in the place of the rest: usage, delete and so on. */
 export const models = {
   list: async () => [{ id: 'mini', label: 'Built-in', bytes: 1, builtin: true }, { id: 'big', label: 'Big', bytes: 640_000_000, builtin: false }],
+  ...globalThis.storage,
 }
 
 export class Reranker {

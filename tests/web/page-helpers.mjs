@@ -18,6 +18,8 @@ const SHOTS = join(ROOT, 'target/screenshots')
 
 // Chromium's own remark when a page asks for a GPU on a machine that has none.
 const NO_GPU = /^No available adapters\./
+// Pages are not kept, but where a test is about that: what is kept could not be replaced by what a test wants.
+const NOT_KEPT = /^Service Worker registration blocked by Playwright/
 
 /** Serves target/site at `base` and starts a browser. */
 export async function openSite(base, launchBrowser = launch) {
@@ -29,14 +31,14 @@ export async function openSite(base, launchBrowser = launch) {
 
   /** A fresh page. `expect` are console errors that belong to the test; `before(page)` runs before it is opened. */
   async function open({ query = '', expect = [], before, ready = true, ...options } = {}) {
-    const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, reducedMotion: 'reduce', ...options })
+    const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, reducedMotion: 'reduce', serviceWorkers: 'block', ...options })
     contexts.push(context)
     const page = await context.newPage()
     page.faults = []
     page.on('pageerror', (error) => page.faults.push(`uncaught: ${error.message}`))
     page.on('console', (message) => {
       const text = `${message.text()} ${message.location().url}`
-      if (['error', 'warning'].includes(message.type()) && ![NO_GPU, ...expect].some((known) => known.test(text))) page.faults.push(`${message.type()}: ${text}`)
+      if (['error', 'warning'].includes(message.type()) && ![NO_GPU, NOT_KEPT, ...expect].some((known) => known.test(text))) page.faults.push(`${message.type()}: ${text}`)
     })
     await page.addInitScript(() => {
       addEventListener('securitypolicyviolation', (event) => console.error(`policy violation: ${event.violatedDirective} ${event.blockedURI}`))
@@ -62,6 +64,13 @@ export const faked = (page) => page.route('**/edge-reranker/src/index.js', (rout
 export const modelReady = (page, name) => page.waitForFunction(
   (wanted) => document.getElementById('model-name').textContent === wanted && document.getElementById('model-lamp').dataset.state === 'on' && document.getElementById('model-load').hidden,
   name, { timeout: 60_000 })
+
+/** For what a page can tell only after a while of its own: `waitForFunction` takes a promise for a yes. */
+export async function until(page, question, ms = 30_000) {
+  for (const end = Date.now() + ms; !(await page.evaluate(question)); await new Promise((done) => setTimeout(done, 100))) {
+    assert.ok(Date.now() < end, `not within ${ms} ms: ${question}`)
+  }
+}
 
 export const finished = (page) => page.waitForSelector('#rank:not([hidden])', { timeout: 120_000 })
 
@@ -103,8 +112,11 @@ export async function accessibilityFaults(page) {
   })
 }
 
-/** A hub that has one file, at the place of a registered model, and sends half of every answer until release() lets the rest go. */
-export async function openMirror(id, path) {
+/**
+ * A hub that has one file, at the place of a registered model, and sends half of every answer until release() lets the rest go;
+ * but what begins before the byte `free` comes whole.
+ */
+export async function openMirror(id, path, { free = 0 } = {}) {
   const { repo, file: name } = known(id)
   const bytes = await readFile(path)
   const asked = []
@@ -125,6 +137,7 @@ export async function openMirror(id, path) {
     const step = Math.ceil((end - start) / 20)
     for (let at = start; at < end && !response.destroyed; at += step) {
       response.write(bytes.subarray(at, Math.min(end, at + step)))
+      if (start < free) continue
       if (at + step >= (start + end) / 2) await Promise.race([released, closed])
       else await new Promise((done) => setTimeout(done, 60))
     }
