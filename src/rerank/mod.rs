@@ -151,7 +151,7 @@ impl Reranker {
         let name = options.name.clone().or_else(|| files.first().map(|f| f.name.clone())).unwrap_or_default();
         let mut file = ModelFile::open(files).await?;
         if let Some(memory) = options.streaming {
-            check_memory(&file, memory)?; // before the tokeniser takes its part of it
+            check_memory(&file, memory, options.threads)?; // before the tokeniser takes its part of it
         }
         let tokenizer = file.take_tokenizer()?;
         let answers = tokenizer.answers();

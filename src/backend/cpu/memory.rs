@@ -15,6 +15,8 @@ const SMALL_CHUNK: usize = 256;
 const FEWEST_ROWS: u64 = 512;
 /// What the program itself takes: its data, stack and code's tables.
 const PROGRAM: u64 = if WASM { 5 << 20 } else { 12 << 20 };
+/// What a further thread takes: its stack, and what it computes on.
+const THREAD: u64 = 5 << 19;
 /// Bytes of a tokeniser for each token: texts, numbers and merges, each in a map.
 const TOKEN: u64 = if WASM { 110 } else { 190 };
 
@@ -34,12 +36,12 @@ fn chunk_bytes(c: &Config, rows: usize) -> u64 {
     4 * (rows * (c.hidden + c.q_width() + c.intermediate + c.intermediate.max(c.q_width()) / 2)) as u64
 }
 
-/// Says whether `memory` bytes in all are enough to stream the weights of `file`.
+/// Says whether `memory` bytes in all are enough to stream the weights of `file` on so many threads.
 ///
 /// # Errors
 /// `bad-input` if they are not, saying how many are.
-pub fn check_memory(file: &ModelFile, memory: u64) -> Result<()> {
-    Frame::within(memory, file).map(|_| ())
+pub fn check_memory(file: &ModelFile, memory: u64, threads: usize) -> Result<()> {
+    Frame::within(memory, file, threads).map(|_| ())
 }
 
 /// How an executor goes about with memory.
@@ -55,17 +57,18 @@ impl Frame {
     /// With all weights in memory.
     pub(super) const RESIDENT: Self = Self { chunk: CHUNK, rows: None };
 
-    /// For streamed weights of `file` and `memory` bytes in all.
+    /// For streamed weights of `file`, `memory` bytes in all and so many threads.
     ///
     /// # Errors
     /// `bad-input` if that is too little, saying how much it takes.
-    pub(super) fn within(memory: u64, file: &ModelFile) -> Result<Self> {
+    pub(super) fn within(memory: u64, file: &ModelFile, threads: usize) -> Result<Self> {
         let c = &file.config;
         let (layer, largest) = (0..c.layers)
             .map(|i| file.layer_bytes(i))
             .fold((0, 0), |(a, b), [layer, matrix]| (a.max(layer), b.max(matrix)));
         // Packed weights are up to a quarter larger than k-quants; a matrix is there twice while it is packed.
         let fixed = PROGRAM
+            + THREAD * threads.saturating_sub(1) as u64
             + TOKEN * c.vocabulary as u64
             + layer * 5 / 4
             + 2 * largest

@@ -60,7 +60,7 @@ impl Cpu {
     /// # Errors
     /// As [`Self::load`]; `bad-input` if the memory is too little.
     pub async fn stream(file: ModelFile, answers: (u32, u32), threads: usize, isa: Isa, memory: u64) -> Result<Self> {
-        let frame = Frame::within(memory, &file)?;
+        let frame = Frame::within(memory, &file, threads)?;
         let network = Box::new(Streamed::open(file, answers).await?);
         Ok(Self { network, isa, threads: Threads::new(threads)?, frame })
     }
