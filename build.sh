@@ -192,7 +192,7 @@ build_package() {
 
 # The README as npm shows it: without the sections about this repository, and without links into it.
 package_readme() {
-  awk '/^## / { cut = /^## (Two commands|In a shell|What is not there yet)$/ } !cut' "$1" |
+  awk '/^## / { cut = /^## (Two commands|In a shell)$/ } !cut' "$1" |
     sed -E -e 's/\]\((https?:)/]@(\1/g' -e 's/\[([^][]*)\]\([^)]*\)/\1/g' -e 's/\]@\(/](/g'
 }
 

@@ -1,7 +1,7 @@
 // The page's side of a worker: the same interface as local.js, with the engine in another thread.
 import { abortable, RerankError, throwIfAborted, unsupported } from './errors.js';
 import { hear } from './hear.js';
-import { connect } from './rpc.js';
+import { connect, Transfer } from './rpc.js';
 
 const HELLO_MS = 30_000;
 
@@ -66,7 +66,13 @@ function pageHandlers({ fetch }, reader, lose) {
   let next = 1;
   return {
     lost: lose,
-    read: ({ start, end }) => reader.read(start, end),
+    async read({ start, end }) {
+      const bytes = await reader.read(start, end);
+      // A view is sent with all of the buffer behind it: a part is copied out, and the copy handed over.
+      if (!(bytes instanceof Uint8Array) || bytes.byteLength === bytes.buffer.byteLength) return bytes;
+      const part = new Uint8Array(bytes);
+      return new Transfer(part, [part.buffer]);
+    },
     async fetch({ url, method, headers }, { signal }) {
       const controller = new AbortController();
       signal.addEventListener('abort', () => controller.abort(), { once: true });

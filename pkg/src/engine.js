@@ -16,16 +16,16 @@ function once(key, start) {
 }
 
 // Gives { Engine, pool }; `pool` is null where this thread computes alone. `wasm` is the caller's own module, whichever build that is. With
-// `memoryMB` an instance of the module is made for this one caller, whose memory ends there.
-export function loadEngine(platform, { wasm, several, memoryMB }) {
+// `memoryMB` an instance of the module is made for this one caller, whose memory ends there. `instance` is that of trap.js.
+export function loadEngine(platform, { wasm, several, memoryMB, instance }) {
   const build = (threads) => nameOf({ relaxed: hasRelaxedSimd(), threads });
-  if (memoryMB) return start(platform, { wasm, name: wasm === undefined ? build(several) : undefined, most: memoryMB * PAGES_IN_MB });
-  if (wasm !== undefined) return once('given', () => start(platform, { wasm }));
+  if (memoryMB) return start(platform, { wasm, name: wasm === undefined ? build(several) : undefined, most: memoryMB * PAGES_IN_MB, instance });
+  if (wasm !== undefined) return once('given', () => start(platform, { wasm, instance }));
   const threaded = build(true);
   if (several && started.has(threaded)) return started.get(threaded);
   const memory = several ? newMemory(true) : null;
   const name = build(Boolean(memory));
-  return once(name, () => start(platform, { name, memory }));
+  return once(name, () => start(platform, { name, memory, instance }));
 }
 
 const PAGES_IN_MB = 16;
@@ -44,7 +44,7 @@ function newMemory(shared, most = 65_536) {
 }
 
 // `name`: the build, unless a module is given; `memory`: one that is there already; `most`: the pages it may grow to.
-async function start(platform, { wasm, name, memory, most }) {
+async function start(platform, { wasm, name, memory, most, instance }) {
   if (typeof WebAssembly === 'undefined') throw unsupported('WebAssembly is switched off here (a browser setting or lockdown mode): switch it on for this page.');
   if (!hasSimd()) throw unsupported('This engine needs WebAssembly SIMD: use Chrome 91, Firefox 89, Safari 16.4, Node 20 or newer.');
   const loading = name && loadGlue(platform, name);
@@ -58,7 +58,7 @@ async function start(platform, { wasm, name, memory, most }) {
   if (!memory) throw new RerankError('oom', 'There is no memory for the engine: close other tabs, or choose a smaller memoryMB.');
   await glue.start({ module_or_path: module, memory }).catch(noStart);
   const { Engine } = glue;
-  return { Engine, pool: threaded ? new Pool({ Engine, build, module, memory }, platform) : null };
+  return { Engine, pool: threaded ? new Pool({ Engine, build, module, memory, instance }, platform) : null };
 }
 
 async function loadGlue(platform, build) {

@@ -1,4 +1,5 @@
 // The engine in this thread, behind the interface that client.js offers from another one.
+import { bytesOf } from './check.js';
 import { chooseDevice, isOfGpu } from './device.js';
 import { loadEngine } from './engine.js';
 import { abortable, asRerankError, RerankError, throwIfAborted } from './errors.js';
@@ -6,21 +7,23 @@ import { inTurn } from './presented.js';
 import { Progress } from './progress.js';
 import { openSources } from './sources.js';
 import { planThreads, refused } from './threads.js';
-import { onTrap, trapped, watched } from './trap.js';
+import { newInstance, onTrap, shared, watched } from './trap.js';
 import { recall, remember } from './tuning.js';
+
+const TEXT_SHARE = 48; // of the memory for streaming; the engine keeps as much for what it makes of them
 
 // `spec`: { model, tokenizer?, wasm?, device?, threads?, memoryMB?, powerPreference? } of spec.js.
 // `hooks`: { platform, fetch?, reader?, gpuDevice?, signal?, onProgress? }.
 export async function openLocal(spec, hooks) {
-  if (trapped()) throw asRerankError(trapped());
   if (spec.memoryMB) return openOn({ device: 'wasm', reason: 'The CPU computes, since weights are streamed.' }, spec, hooks);
+  if (shared.trap) throw asRerankError(shared.trap);
   const { powerPreference } = spec;
   const choice = await abortable(chooseDevice(spec.device, { powerPreference, given: hooks.gpuDevice }), hooks.signal);
   try {
     return await openOn(choice, spec, hooks);
   } catch (error) {
     const bound = hooks.gpuDevice || spec.device === choice.device;
-    if (bound || choice.device === 'wasm' || !isOfGpu(error) || trapped()) throw error;
+    if (bound || choice.device === 'wasm' || !isOfGpu(error) || shared.trap) throw error;
     const reason = `The CPU computes, since the GPU failed while the model was loaded (${error.code}: ${error.message}).`;
     return openOn({ device: 'wasm', reason, warning: reason }, spec, hooks);
   }
@@ -29,14 +32,20 @@ export async function openLocal(spec, hooks) {
 async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuDevice, ...hooks }) {
   const plan = choice.device === 'wasm' ? planThreads(spec.threads, platform) : { count: 1 };
   const { memoryMB } = spec;
-  const loading = loadEngine(platform, { wasm: spec.wasm, several: plan.count > 1, memoryMB });
+  const instance = memoryMB ? newInstance() : shared;
+  const loading = loadEngine(platform, { wasm: spec.wasm, several: plan.count > 1, memoryMB, instance });
   const engaging = engage(loading, plan, spec); // the threads start while the model is read
   engaging.catch(() => {}); // heard below, after the sources
-  const now = { signal, loading: true };
+  const letGo = () => engaging.then((crew) => crew.release()).catch(() => {});
+  const now = { signal, loading: true, instance, mostText: memoryMB && Math.floor((memoryMB << 20) / TEXT_SHARE) };
   const progress = new Progress(onProgress && ((event) => now.loading && onProgress(event)), spec.model.name);
   const { cache, integrity } = spec;
   const context = { platform, signal, reader, progress, cache, integrity, streaming: Boolean(memoryMB), fetch: hooks.fetch ?? ((...args) => fetch(...args)) };
-  const sources = await openSources(spec.tokenizer ? [spec.model, { ...spec.tokenizer, name: 'tokenizer.json' }] : [spec.model], context);
+  const specs = spec.tokenizer ? [spec.model, { ...spec.tokenizer, name: 'tokenizer.json' }] : [spec.model];
+  const sources = await openSources(specs, context).catch((error) => {
+    letGo();
+    throw error;
+  });
   let readError = null;
   const breathe = everySlice();
   const files = sources.files.map(({ name, size, read }) => ({
@@ -59,7 +68,7 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
     const handler = gpuDevice?.onuncapturederror;
     const load = () => {
       throwIfAborted(signal);
-      return watched(() => Engine.load(files, options));
+      return watched(instance, () => Engine.load(files, options));
     };
     const engine = await (choice.device === 'wasm' ? load() : inTurn(gpuDevice, load));
     await Promise.all(sources.files.map((file) => file.done())).catch((error) => {
@@ -77,7 +86,7 @@ async function openOn(choice, spec, { platform, signal, reader, onProgress, gpuD
     };
     return new Local(engine, choice, crew, sources.warnings, now, end);
   } catch (error) {
-    engaging.then((crew) => crew.release()).catch(() => {});
+    letGo();
     const failure = asRerankError(readError ?? error);
     if (failure.code === 'bad-model' && !spec.tokenizer) await sources.discard();
     await sources.close();
@@ -132,7 +141,7 @@ class Local {
     this.info = { ...engine.info(), deviceReason: choice.reason, threads: crew.threads };
     if (this.info.adapter) this.info.adapter.name = choice.adapter; // the engine cannot see it
     this.warnings = [choice.warning, crew.warning, ...warnings].filter(Boolean);
-    this.#unwatch = onTrap(() => {
+    this.#unwatch = onTrap(now.instance, () => {
       this.#engine = null; // its memory can no longer be trusted, not even to free it
       this.#lost({ reason: 'oom' });
     });
@@ -141,15 +150,18 @@ class Local {
     this.#keepTuning();
   }
 
-  rerank(query, documents, options) {
+  async rerank(query, documents, options) {
+    this.#checkTexts([query, options.instruction, ...documents.map((document) => document.text ?? document)]);
     return this.#guard(() => this.#engine.rerank(query, documents, options), options);
   }
 
-  score(pairs, options) {
+  async score(pairs, options) {
+    this.#checkTexts([...pairs.flat(), options.instruction]);
     return this.#guard(() => this.#engine.score(pairs, options), options);
   }
 
-  tokenize(query, document, options) {
+  async tokenize(query, document, options) {
+    this.#checkTexts([query, document, options.instruction]);
     return this.#guard(() => this.#engine.tokenize(query, document, options), options);
   }
 
@@ -175,6 +187,14 @@ class Local {
     if (this.#choice.device === 'webgpu' && this.#engine) remember(this.#choice.adapter, this.#engine.tuning());
   }
 
+  // Where the memory is bounded, texts must not fill it.
+  #checkTexts(texts) {
+    const most = this.#now.mostText;
+    if (!most) return;
+    const bytes = texts.reduce((sum, text) => sum + (text ? bytesOf(text) : 0), 0);
+    if (bytes > most) throw new RerankError('too-long', `The texts of this call have ${bytes} bytes; the memory for streaming holds ${most}: make several calls, or give a larger streaming.memoryMB.`);
+  }
+
   async #guard(work, { signal }) {
     if (this.#gone) throw this.#gone;
     this.#now.signal = signal;
@@ -182,7 +202,7 @@ class Local {
     const lost = new Promise((_, reject) => (fail = reject));
     this.#running.add(fail);
     try {
-      const result = await Promise.race([watched(work), lost]);
+      const result = await Promise.race([watched(this.#now.instance, work), lost]);
       this.#keepTuning();
       return result;
     } catch (error) {

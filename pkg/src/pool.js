@@ -15,7 +15,7 @@ export class Pool {
   #turn = Promise.resolve(); // starting and ending, one after the other
   #unwatch = () => {};
 
-  // `engine`: { Engine, build, module, memory }.
+  // `engine`: { Engine, build, module, memory, instance }.
   constructor(engine, platform) {
     this.#engine = engine;
     this.#platform = platform;
@@ -25,7 +25,7 @@ export class Pool {
   hire(count) {
     this.#users += 1;
     return this.#next(async () => {
-      if (!this.#workers.length) this.#unwatch = onTrap(() => this.#drop());
+      if (!this.#workers.length) this.#unwatch = onTrap(this.#engine.instance, () => this.#drop());
       const missing = Math.max(count - 1 - this.#workers.length, 0);
       const started = await Promise.allSettled(Array.from({ length: missing }, () => this.#start()));
       const failed = started.find(({ status }) => status === 'rejected');

@@ -1,20 +1,22 @@
 // A trap of the WebAssembly code. The engine works in tasks of its own, where a trap reaches no promise that we hold: it is an uncaught error
-// of the thread, or a rejection that nobody handles, and is heard as one. All engines of a thread end with a trap, since they share an
-// instance of the module, and the thread takes no other. (Node has no such event: there it ends the worker, which client.js hears of, or
-// the process.)
+// of the thread, or a rejection that nobody handles, and is heard as one. An instance of the module takes no more work after a trap, and all
+// engines in it end; which instance it was, such an event does not say, so those that were at work are meant. (Node has no such event: there it ends the worker,
+// which client.js hears of, or the process.)
 import { isTrap } from './errors.js';
 
-const running = new Set(); // how to end each piece of work
-const engines = new Set(); // whom to tell
-let trap = null;
+// An instance: `trap` is the error that ended it. Most engines of a thread share one; those with a memory of their own have one each.
+export const newInstance = () => ({ trap: null, engines: new Set() }); // engines: whom to tell
+export const shared = newInstance();
 
-export const trapped = () => trap;
+const running = new Map(); // how to end each piece of work -> its instance
 
-function fall(error) {
-  trap ??= error;
-  for (const end of running) end(error);
-  for (const tell of engines) tell();
-  engines.clear();
+function fall(error, instances = new Set(running.values())) {
+  for (const instance of instances) instance.trap ??= error;
+  for (const [end, instance] of running) if (instance.trap) end(instance.trap);
+  for (const { engines } of instances) {
+    for (const tell of engines) tell();
+    engines.clear();
+  }
 }
 
 function heard(event) {
@@ -27,16 +29,16 @@ function heard(event) {
 const EVENTS = ['error', 'unhandledrejection'];
 
 // Settles as `work()` does, or rejects with the trap that ended it.
-export async function watched(work) {
-  if (trap) throw trap;
+export async function watched(instance, work) {
+  if (instance.trap) throw instance.trap;
   let end;
   const fell = new Promise((_, reject) => (end = reject));
-  running.add(end);
+  running.set(end, instance);
   for (const event of EVENTS) globalThis.addEventListener?.(event, heard); // one listener, however often it is added
   try {
     return await Promise.race([work(), fell]);
   } catch (error) {
-    if (isTrap(error)) fall(error);
+    if (isTrap(error)) fall(error, new Set([instance]));
     throw error;
   } finally {
     running.delete(end);
@@ -44,8 +46,8 @@ export async function watched(work) {
   }
 }
 
-// Calls `tell` once when the module of this thread has stopped; gives the function that ends the watch.
-export function onTrap(tell) {
-  engines.add(tell);
-  return () => engines.delete(tell);
+// Calls `tell` once when the instance has stopped; gives the function that ends the watch.
+export function onTrap(instance, tell) {
+  instance.engines.add(tell);
+  return () => instance.engines.delete(tell);
 }

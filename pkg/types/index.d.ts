@@ -92,7 +92,7 @@ export interface LoadOptions {
   /**
    * Leave the weights where they are and read them layer by layer for every pass over a request's documents, while the layer before is computed. Scores are
    * the same. `memoryMB` is the most that the engine's memory can grow to, everything included: 96 are enough for the 0.6B in 8 bits, and more let more
-   * documents share a pass. `true` allows 1024. Without, all weights are held in memory. The CPU computes; the source must give ranges of the file for as
+   * documents share a pass; a call's texts may have a forty-eighth of it. `true` allows 1024. Without, all weights are held in memory. The CPU computes; the source must give ranges of the file for as
    * long as the model is in use.
    */
   streaming?: boolean | { memoryMB: number } | null;
@@ -193,6 +193,8 @@ export interface ModelInfo {
   device: string;
   /** Why this device, in a sentence. */
   deviceReason: string;
+  /** Tells the weights from others of the same shape. */
+  fingerprint: string;
   /** Where weights are streamed: the memory in bytes, and the tokens of all prompts (their shared prefix counts once) that go through in one pass. */
   streaming?: { memory: number; tokensPerPass: number };
   /** Threads of the CPU that compute. */

@@ -19,6 +19,8 @@ pub struct ModelInfo {
     /// The element type of most weights: `Q8_0`.
     pub quantization: &'static str,
     pub parameters: u64,
+    /// Tells this model's weights from others of its shape: 16 hexadecimal digits.
+    pub fingerprint: String,
     /// Bytes of all tensors in the file.
     pub bytes: u64,
     pub layers: usize,
@@ -42,7 +44,7 @@ pub struct ModelInfo {
 }
 
 /// How weights are streamed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Streaming {
     /// Bytes in all.
@@ -66,6 +68,7 @@ impl ModelInfo {
             },
             quantization: file.main_dtype().name(),
             parameters: c.layer_parameters() + matrix * if output { 2 } else { 1 },
+            fingerprint: String::new(),
             bytes: file.index.tensor_bytes(),
             layers: c.layers,
             hidden: c.hidden,

@@ -27,6 +27,12 @@ use crate::{
 /// The most bytes of one text. A longer document would be cut to the maximum length anyway, but must first be held and walked.
 const LONGEST_TEXT: usize = 64 << 20;
 
+/// Parts of the memory for streaming that a request's texts may take: what the tokeniser takes at once (it needs some sixty times as much, before the
+/// batches' buffers are there), and the ids of all prompts, each of which stands in its prompt and, with its position, in a batch.
+const SPELLING_SHARE: u64 = 192;
+const IDS_SHARE: u64 = 48;
+const BYTES_PER_ID: u64 = 12;
+
 /// What to score: one query against some documents.
 #[derive(Clone, Debug, Default)]
 pub struct Request<'a> {
@@ -153,9 +159,13 @@ impl Reranker {
         if let Some(memory) = options.streaming {
             check_memory(&file, memory, options.threads)?; // before the tokeniser takes its part of it
         }
-        let tokenizer = file.take_tokenizer()?;
+        let mut tokenizer = file.take_tokenizer()?;
+        if let Some(memory) = options.streaming {
+            tokenizer = tokenizer.limited((memory / SPELLING_SHARE) as usize);
+        }
         let answers = tokenizer.answers();
         let mut info = ModelInfo::new(name, &file);
+        info.fingerprint = file.fingerprint().await?;
         let backend = device::load(file, answers, &options, &mut progress, &mut info).await?;
         backend.device().clone_into(&mut info.device);
         Ok(Self { tokenizer, backend, info, kept: Mutex::default() })
@@ -243,9 +253,18 @@ impl Reranker {
         })
     }
 
-    /// Every prompt must go through the layers in one piece.
+    /// Where weights are streamed, every prompt must go through the layers in one piece, and the ids of all of them are held meanwhile.
     fn check_fits(&self, spelling: &Spelling) -> Result<()> {
-        let Some(most) = self.backend.most_rows() else { return Ok(()) };
+        let Some(Streaming { memory, tokens_per_pass: most }) = self.info.streaming else { return Ok(()) };
+        let tokens: usize = spelling.prompts.iter().map(|p| p.own.len()).sum();
+        let room = (memory / IDS_SHARE / BYTES_PER_ID) as usize;
+        if tokens > room {
+            return Err(Error::new(
+                ErrorKind::TooLong,
+                format!("{tokens} tokens in one request; the memory for streaming holds {room}"),
+            )
+            .hint("make several requests, or give more memory"));
+        }
         let length = |prompt: &Prompt| spelling.shared.len() + prompt.own.len();
         match spelling.prompts.iter().position(|p| length(p) > most) {
             None => Ok(()),

@@ -18,6 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Turns text into token ids.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// Bytes of text that are taken at once.
+    most: usize,
     highest: u32,
     no: u32,
     yes: u32,
@@ -85,7 +87,24 @@ impl Tokenizer {
             need(control)?;
         }
         let (no, yes) = (need("no")?, need("yes")?);
-        Ok(Self { inner, highest, no, yes })
+        Ok(Self { inner, most: usize::MAX, highest, no, yes })
+    }
+
+    /// Refuses to take more than so many bytes of text at once: what it needs meanwhile is some sixty times as much.
+    pub(crate) fn limited(self, most: usize) -> Self {
+        Self { most, ..self }
+    }
+
+    fn check_length(&self, bytes: usize) -> Result<()> {
+        if bytes <= self.most {
+            return Ok(());
+        }
+        let what = format!(
+            "{bytes} bytes that must be taken in one piece, {} are the most in the memory for streaming",
+            self.most
+        );
+        Err(Error::new(ErrorKind::TooLong, what)
+            .hint("shorten the text, break a word of such a length, or give more memory"))
     }
 
     /// The highest id that can come out.
@@ -103,6 +122,7 @@ impl Tokenizer {
     /// # Errors
     /// `bad-input` if the tokeniser gives up on the text.
     pub fn encode_parsed(&self, text: &str) -> Result<Vec<u32>> {
+        self.check_length(text.len())?;
         let encoding = self.inner.encode_fast(text, false).map_err(give_up)?;
         Ok(encoding.get_ids().to_vec())
     }
@@ -114,7 +134,7 @@ impl Tokenizer {
     /// `bad-input` if the tokeniser gives up on the text.
     pub fn encode_plain(&self, text: &str, limit: usize) -> Result<Vec<u32>> {
         // A long text is first cut generously; the last words before a cut may change with what follows, all others cannot.
-        let mut cut = limit.saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES_PER_TOKEN);
+        let mut cut = limit.saturating_mul(BYTES_PER_TOKEN).saturating_add(BYTES_PER_TOKEN).min(self.most);
         while cut < text.len() {
             let end = text.floor_char_boundary(cut);
             let ids = self.encode_words(&text[..end], limit, UNSETTLED_WORDS)?;
@@ -128,6 +148,7 @@ impl Tokenizer {
 
     /// Normalises, splits into words and runs BPE on all but the last `unsettled` words until there are more than `limit` ids.
     fn encode_words(&self, text: &str, limit: usize, unsettled: usize) -> Result<Vec<u32>> {
+        self.check_length(text.len())?;
         let mut normalized = tokenizers::NormalizedString::from(text);
         if let Some(normalizer) = self.inner.get_normalizer() {
             normalizer.normalize(&mut normalized).map_err(give_up)?;

@@ -63,6 +63,15 @@ impl Index {
         self.files[tensor.file].read(tensor.range.clone()).await
     }
 
+    /// At most `most` bytes from the middle of a tensor.
+    pub(crate) async fn sample(&self, name: &str, most: u64) -> Result<Bytes> {
+        let tensor = self.get(name).ok_or_else(|| Error::bad_model(format!("tensor {name} is missing")))?;
+        let Range { start, end } = tensor.range;
+        let middle = start.midpoint(end);
+        let from = middle.saturating_sub(most / 2).max(start);
+        self.files[tensor.file].read(from..from.saturating_add(most).min(end)).await
+    }
+
     /// Loads a tensor as a matrix of the given shape.
     pub(crate) async fn matrix(&self, name: &str, [rows, columns]: [usize; 2]) -> Result<Matrix> {
         let tensor = self.expect(name, [rows, columns])?;

@@ -20,7 +20,7 @@ const GAP: u64 = 64 << 10;
 const MOST_SPANS: usize = 256;
 /// Bytes of one request, and requests under way.
 const PIECE: u64 = 512 << 10;
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 6;
 /// Bytes of rows that are kept for the next batch.
 const KEPT: usize = 4 << 20;
 

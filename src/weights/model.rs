@@ -14,6 +14,9 @@ use crate::{
 /// Larger than any tokenizer.json in use (Qwen3's has 11 MB).
 pub(super) const LONGEST_JSON: u64 = 256 << 20;
 
+/// Bytes of a matrix that go into the fingerprint.
+const SAMPLE: u64 = 4 << 10;
+
 /// A config.json has a few kilobytes.
 const LONGEST_CONFIG: u64 = 1 << 20;
 
@@ -183,6 +186,26 @@ impl ModelFile {
             up: matrix(LayerRole::Up),
             down: matrix(LayerRole::Down),
         })
+    }
+
+    /// What tells these weights from others of the same shape: an FNV-1a hash of the last norm, and of some bytes from the middle of every matrix of the last
+    /// layer, which any training changes.
+    ///
+    /// # Errors
+    /// `download` as met.
+    pub async fn fingerprint(&self) -> Result<String> {
+        let last = self.config.layers.saturating_sub(1);
+        let matrices = LayerRole::ALL.map(|r| Role::Layer(last, r)).into_iter().filter(|role| !role.is_vector());
+        let samples = matrices.map(|role| {
+            let name = self.name(role);
+            async move { self.index.sample(&name, SAMPLE).await }
+        });
+        let norm = self.vector(Role::OutputNorm).await?;
+        let samples = futures::future::try_join_all(samples).await?;
+        let bytes = norm.iter().flat_map(|x| x.to_le_bytes()).chain(samples.iter().flatten().copied());
+        let hash =
+            bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
+        Ok(format!("{hash:016x}"))
     }
 
     /// The type of the embedding matrix, and the bytes of one of its rows.

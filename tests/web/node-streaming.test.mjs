@@ -1,6 +1,6 @@
 // Weights that are read layer by layer: the same scores, within the memory that was allowed, from every kind of source.
 import assert from 'node:assert/strict';
-import { copyFile, mkdtemp, rm, truncate } from 'node:fs/promises';
+import { copyFile, mkdtemp, readdir, rm, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -128,6 +128,47 @@ test('a document that no pass can hold is named', async (t) => {
   await fails(reranker.rerank(QUERY, ['short', long]), 'too-long', new RegExp(`documents\\[1\\].*${tokensPerPass}`));
   const { results } = await reranker.rerank(QUERY, ['short', long], { maxLength: tokensPerPass });
   assert.equal(results.find(({ index }) => index === 1).truncated, true);
+});
+
+test('texts that do not fit into the memory are refused, and the next call works', async (t) => {
+  const model = await modelBytes(MODEL);
+  for (const worker of [false, true]) {
+    const reranker = await open(t, { model, streaming, worker });
+    const expected = await logits(reranker, many(2));
+    await fails(reranker.rerank(QUERY, Array.from({ length: 800 }, () => 'A sentence about rivers. '.repeat(400))), 'too-long', /bytes; the memory for streaming holds/);
+    await fails(reranker.rerank('q'.repeat(900_000), ['a']), 'too-long', /in one piece/);
+    await fails(reranker.rerank(QUERY, ['w'.repeat(900_000)]), 'too-long', /in one piece/);
+    await fails(reranker.rerank(QUERY, Array.from({ length: 600 }, () => '1'.repeat(2000))), 'too-long', /tokens in one request/);
+    assert.deepEqual(await logits(reranker, many(2)), expected);
+    await reranker.unload();
+  }
+});
+
+test('many threads have room in the memory, too', async (t) => {
+  const model = await synthetic(tokenizer, THIN);
+  const reranker = await open(t, { model, streaming: { memoryMB: 96 }, threads: 8, worker: true });
+  const one = await open(t, { model, streaming: { memoryMB: 96 }, threads: 1 });
+  const { tokensPerPass } = reranker.info().streaming;
+  assert.ok(tokensPerPass < one.info().streaming.tokensPerPass);
+  const documents = Array.from({ length: 30 }, (_, i) => Array.from({ length: 200 }, (_, j) => `w${(i * 7919 + j * 104729) % 50_000}`).join(' '));
+  assert.deepEqual(await logits(reranker, documents), await logits(one, documents));
+});
+
+test('a load that fails leaves no threads', async () => {
+  const threads = async () => (await readdir('/proc/self/task').catch(() => [])).length;
+  const load = (streaming) => Reranker.load({ model: 'http://127.0.0.1:1/model.gguf', cache: 'none', streaming, threads: 3 });
+  const { patience } = await import('../../pkg/src/request.js');
+  const before = { ...patience };
+  Object.assign(patience, { attempts: 1 });
+  try {
+    for (const one of [streaming, false]) await fails(load(one), 'download');
+    const settled = await threads();
+    for (let attempt = 0; attempt < 3; attempt++) for (const one of [streaming, false]) await fails(load(one), 'download');
+    await new Promise((done) => setTimeout(done, 1500));
+    assert.ok((await threads()) <= settled + 1, `${await threads()} threads, ${settled} before`);
+  } finally {
+    Object.assign(patience, before);
+  }
 });
 
 test('a read that hangs is left at once when the call is aborted, and the next call works', async (t) => {

@@ -15,6 +15,8 @@ const SMALL_CHUNK: usize = 256;
 const FEWEST_ROWS: u64 = 512;
 /// What the program itself takes: its data, stack and code's tables.
 const PROGRAM: u64 = if WASM { 5 << 20 } else { 12 << 20 };
+/// The part of all memory that a request's texts and ids may take.
+const TEXTS_SHARE: u64 = 24;
 /// What a further thread takes: its stack, and what it computes on.
 const THREAD: u64 = 5 << 19;
 /// Bytes of a tokeniser for each token: texts, numbers and merges, each in a map.
@@ -76,9 +78,9 @@ impl Frame {
             + chunk_bytes(c, SMALL_CHUNK);
         // Every row may bring an embedding row of its own.
         let row = row_bytes(c) + file.embedding_row()?.1 + 64;
-        let rows = memory.saturating_sub(fixed) / row;
+        let rows = (memory - memory / TEXTS_SHARE).saturating_sub(fixed) / row;
         if rows < FEWEST_ROWS {
-            let least = (fixed + FEWEST_ROWS * row).div_ceil(1 << 20);
+            let least = ((fixed + FEWEST_ROWS * row) * TEXTS_SHARE / (TEXTS_SHARE - 1)).div_ceil(1 << 20) + 1;
             return Err(Error::bad_input(format!("{} MB are too few to stream this model", memory >> 20))
                 .hint(format!("give it {least} MB or more")));
         }
