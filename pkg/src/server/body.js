@@ -3,9 +3,11 @@ import { kind } from '../check.js';
 import { isObject } from './fields.js';
 import { bad, Problem, tooLarge } from './problem.js';
 
-export async function readBody(request, limit) {
-  checkType(request.headers);
-  const bytes = await readBytes(request, limit);
+// `foreign`: a page sends it that may not ask here. `hold(n)` is told of every n bytes that come, and may throw.
+export async function readBody(request, limit, { foreign = false, hold } = {}) {
+  checkType(request.headers, foreign);
+  checkEncoding(request.headers);
+  const bytes = await readBytes(request, limit, hold);
   if (!bytes.length) throw bad(null, 'The body is empty: send a JSON object.');
   let body;
   try {
@@ -19,18 +21,22 @@ export async function readBody(request, limit) {
 
 const shorten = (text) => (text.length > 120 ? `${text.slice(0, 120)}...` : text);
 
-// A form could be sent by any page without asking; JSON cannot.
-function checkType(headers) {
+// A form could be sent by any page without asking, and so could bytes without a type; JSON cannot.
+export function checkType(headers, foreign) {
   const type = headers.get('content-type');
+  if (!type && foreign) throw new Problem(415, 'bad-input', 'The body must be JSON: send it with Content-Type: application/json.');
   if (type && !/^application\/([\w.-]+\+)?json\s*(;|$)/i.test(type)) {
     throw new Problem(415, 'bad-input', `The body must be JSON: send it with Content-Type: application/json, not ${shorten(type)}.`);
   }
+}
+
+export function checkEncoding(headers) {
   const encoding = headers.get('content-encoding');
   if (encoding && encoding.toLowerCase() !== 'identity') throw new Problem(415, 'bad-input', 'The body must not be compressed: leave Content-Encoding out.');
 }
 
 // What the client says of the length is believed only if it is too much already.
-export async function readBytes(request, limit) {
+export async function readBytes(request, limit, hold) {
   const over = () => tooLarge(null, `The body is larger than ${limit} bytes: send fewer or shorter documents.`);
   if (Number(request.headers.get('content-length')) > limit) throw over();
   if (!request.body) return new Uint8Array(0);
@@ -46,6 +52,12 @@ export async function readBytes(request, limit) {
     if (length > limit) {
       reader.cancel().catch(() => {}); // the rest is not read
       throw over();
+    }
+    try {
+      hold?.(value.length);
+    } catch (error) {
+      reader.cancel().catch(() => {});
+      throw error;
     }
     chunks.push(value);
   }
