@@ -56,7 +56,10 @@ export interface ExecutionContext {
   waitUntil?(promise: Promise<unknown>): void;
 }
 
-/** The HTTP API for a reranker, or for one that is loaded by the first request that needs it. */
+/**
+ * The HTTP API for a reranker, or for one that is loaded by the first request that needs it. What the function gives belongs to the handler: when it
+ * has run out of memory or its file has changed, it is unloaded, and the function is called again.
+ */
 export function createFetchHandler(
   reranker: Ranker | (() => Promise<Ranker>),
   options?: FetchHandlerOptions | null,
