@@ -36,7 +36,7 @@ export interface FetchHandlerOptions {
   maxLength?: number | null;
   /** Different queries in a request, each of which the engine computes by itself. Unlimited by default. */
   maxQueries?: number | null;
-  /** Requests that may wait while one computes (64); more get 429, as do bodies that take more memory together than these may. */
+  /** Requests that may wait while one computes (64); more get 429, as do bodies that arrive at once and have more bytes together than these may. */
   maxQueue?: number | null;
   /** How long a request waits for the model to be loaded (3000) before it gets 503. */
   loadWaitMs?: number | null;

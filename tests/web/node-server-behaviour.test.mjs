@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Gate } from '../../pkg/src/server/gate.js';
+import { Uploads } from '../../pkg/src/server/uploads.js';
 import { createFetchHandler } from '../../pkg/src/server.js';
 import { RerankError } from '../../pkg/src/node.js';
 import { open } from './node-common.mjs';
@@ -312,6 +313,29 @@ test('bodies of all requests together are bounded, and room is made again', asyn
   const last = ask(handler, { documents: ['x'.repeat(800)] });
   await reranker.next();
   assert.equal((await last).status, 200);
+});
+
+test('bodies that no longer arrive make room for others', async () => {
+  const uploads = new Uploads(10, 5, 0);
+  for (const more of [0, 1]) {
+    const resume = deferred();
+    const hung = uploads.during(async (keep) => {
+      const chunks = keep(new Uint8Array(8));
+      await resume.promise;
+      assert.deepEqual(chunks, []);
+      if (more) keep(new Uint8Array(more));
+    });
+    assert.equal(await uploads.during(async (keep) => keep(new Uint8Array(9)).length), 1);
+    resume.resolve();
+    await assert.rejects(hung, { status: 429 });
+  }
+  const patient = new Uploads(10, 5, 1e9);
+  await patient.during(async (keep) => {
+    keep(new Uint8Array(8));
+    await assert.rejects(patient.during(async (another) => another(new Uint8Array(9))), { status: 429 });
+    assert.equal(keep(new Uint8Array(2)).length, 2);
+  });
+  assert.equal(await patient.during(async (keep) => keep(new Uint8Array(10)).length), 1);
 });
 
 test('what the engine says of its inside goes to the log, not to the client', async () => {

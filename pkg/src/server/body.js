@@ -3,11 +3,11 @@ import { kind } from '../check.js';
 import { isObject } from './fields.js';
 import { bad, Problem, tooLarge } from './problem.js';
 
-// `foreign`: a page sends it that may not ask here. `hold(n)` is told of every n bytes that come, and may throw.
-export async function readBody(request, limit, { foreign = false, hold } = {}) {
+// `foreign`: a page sends it that may not ask here. `uploads` bounds all bodies together.
+export async function readBody(request, limit, { foreign, uploads }) {
   checkType(request.headers, foreign);
   checkEncoding(request.headers);
-  const bytes = await readBytes(request, limit, hold);
+  const bytes = await uploads.during((keep) => readBytes(request, limit, keep));
   if (!bytes.length) throw bad(null, 'The body is empty: send a JSON object.');
   let body;
   try {
@@ -30,18 +30,18 @@ export function checkType(headers, foreign) {
   }
 }
 
-export function checkEncoding(headers) {
+function checkEncoding(headers) {
   const encoding = headers.get('content-encoding');
   if (encoding && encoding.toLowerCase() !== 'identity') throw new Problem(415, 'bad-input', 'The body must not be compressed: leave Content-Encoding out.');
 }
 
 // What the client says of the length is believed only if it is too much already.
-export async function readBytes(request, limit, hold) {
+export async function readBytes(request, limit, keep = keepAll()) {
   const over = () => tooLarge(null, `The body is larger than ${limit} bytes: send fewer or shorter documents.`);
   if (Number(request.headers.get('content-length')) > limit) throw over();
   if (!request.body) return new Uint8Array(0);
   const reader = request.body.getReader();
-  const chunks = [];
+  let chunks = [];
   let length = 0;
   for (;;) {
     const { done, value } = await reader.read().catch((cause) => {
@@ -54,14 +54,18 @@ export async function readBytes(request, limit, hold) {
       throw over();
     }
     try {
-      hold?.(value.length);
+      chunks = keep(value);
     } catch (error) {
       reader.cancel().catch(() => {});
       throw error;
     }
-    chunks.push(value);
   }
   return join(chunks, length);
+}
+
+function keepAll() {
+  const chunks = [];
+  return (chunk) => (chunks.push(chunk), chunks);
 }
 
 function join(chunks, length) {

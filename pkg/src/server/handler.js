@@ -13,9 +13,10 @@ import { openapi } from './openapi.js';
 import { checkOptions } from './options.js';
 import { below, json } from './paths.js';
 import { describe, models, readTokenize, tokenized } from './plain.js';
-import { asProblem, busy, endsEngine, errorBody, Problem, tooLarge } from './problem.js';
+import { asProblem, endsEngine, errorBody, Problem, tooLarge } from './problem.js';
 import { checkRoute } from './routes.js';
 import { rank, Scorer } from './scorer.js';
+import { Uploads } from './uploads.js';
 
 // `source`: a Reranker, or a function that loads one when it is first needed.
 export function createFetchHandler(source, options) {
@@ -35,7 +36,7 @@ class Api {
   #metrics = new Metrics();
   #authorize;
   #cors;
-  #held = 0; // bytes of the bodies of all requests that are not answered yet
+  #uploads;
   #get = {
     '/health': () => this.#health(),
     '/healthz': () => this.#health(),
@@ -57,6 +58,7 @@ class Api {
     this.#options = { ...options, log };
     this.#loader = new Loader(source, this.#options);
     this.#gate = new Gate(options.maxQueue);
+    this.#uploads = new Uploads(options.maxBody * (options.maxQueue + 1), options.retryAfter);
     this.#cache = options.cache && new ScoreCache(options.cache, log);
     this.#scorer = new Scorer(options, this.#gate, this.#cache);
     this.#authorize = gatekeeper(options.apiKey);
@@ -67,14 +69,12 @@ class Api {
     const started = Date.now();
     const keep = (promise) => ctx?.waitUntil?.(promise);
     const path = below(this.#options.basePath, request.url);
-    const call = { request, path, ctx, keep, dialect: dialectOfPath(path ?? ''), held: 0 };
+    const call = { request, path, ctx, keep, dialect: dialectOfPath(path ?? '') };
     let response;
     try {
       response = await this.#route(call);
     } catch (error) {
       response = this.#refuse(error, call);
-    } finally {
-      this.#held -= call.held;
     }
     const kindOfCall = path !== null && isRerankPath(path) ? call.dialect.name : 'other';
     this.#metrics.request(kindOfCall, response.status);
@@ -92,16 +92,10 @@ class Api {
     return path === '/tokenize' ? this.#tokenize(call) : this.#rerank(call);
   }
 
-  // All bodies at once take no more memory than those of the requests that may compute and wait. Whether a request may wait is looked at
-  // later: only its body tells in which words it is to be refused.
-  #read(call) {
-    const { maxBody, maxQueue, retryAfter, cors } = this.#options;
-    const hold = (bytes) => {
-      call.held += bytes;
-      this.#held += bytes;
-      if (this.#held > maxBody * (maxQueue + 1)) throw busy(429, 'busy', 'Too many requests wait already: ask again soon.', retryAfter);
-    };
-    return readBody(call.request, maxBody, { foreign: isForeign(call.request, cors), hold });
+  // Whether a request may wait is looked at later: only its body tells in which words it is to be refused.
+  #read({ request }) {
+    const { maxBody, cors } = this.#options;
+    return readBody(request, maxBody, { foreign: isForeign(request, cors), uploads: this.#uploads });
   }
 
   async #rerank(call) {
