@@ -97,13 +97,13 @@ test('keys, origins and limits are variables of the worker', async (t) => {
 });
 
 test('a worker that is not set up refuses, and tells its log why', async (t) => {
-  for (const bindings of [{ PUBLIC: '' }, { MODE: 'nope' }, { MODE: 'stream' }, { MODE: 'proxy' }, { MAX_DOCUMENTS: 'many' }]) {
+  for (const bindings of [{ PUBLIC: '' }, { MODE: 'nope' }, { MODE: 'stream' }, { MODE: 'proxy' }, { MAX_DOCUMENTS: 'many' }, { MEMORY_MB: 'abc' }, { MEMORY_MB: '-1' }]) {
     const said = [];
     const { ask } = await start(t, bindings, { handleRuntimeStdio: (out, err) => err.on('data', (data) => said.push(String(data))) });
     const response = await ask({ query: QUERY, documents: DOCUMENTS });
     assert.equal(response.status, 503, JSON.stringify(bindings));
     assert.match((await response.json()).message, /not set up/);
-    while (!/API_KEY|MODE|MAX_DOCUMENTS/.test(said.join(''))) await new Promise((done) => setTimeout(done, 10));
+    while (!/API_KEY|MODE|MAX_DOCUMENTS|MEMORY_MB/.test(said.join(''))) await new Promise((done) => setTimeout(done, 10));
   }
 });
 
@@ -208,6 +208,11 @@ for (const [memory, skip] of [['0', false], ['96', noStreaming]]) {
     const over = await ask({ query: QUERY, documents: ['China '.repeat(2500)] });
     assert.equal(over.status, 413);
     assert.match((await over.json()).message, /more than 2000 tokens/);
+    const word = 'a'.repeat(900_000);
+    for (const hostile of [{ query: word, documents: DOCUMENTS }, { query: QUERY, documents: [word] }, { query: 'word '.repeat(180_000), documents: DOCUMENTS }, { text_1: DOCUMENTS.flatMap((text) => Array.from({ length: 6 }, (_, n) => text + n)), text_2: new Array(18).fill('x') }]) {
+      assert.equal((await ask(hostile)).status, 413);
+    }
+    assert.equal((await ask(body)).status, 200);
   });
 }
 
@@ -233,4 +238,5 @@ test('proxy: a server behind', async (t) => {
     matches(await response.json(), reply.body);
   }
   assert.equal((await fetch(`${url}/v1/rerank`, { method: 'POST', body: '{}', headers: { 'x-api-key': 'behind' } })).status, 401);
+  assert.equal((await fetch(`${url}/admin`, { method: 'DELETE', headers: { 'x-api-key': 'front' } })).status, 404);
 });

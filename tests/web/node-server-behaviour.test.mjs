@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { Gate } from '../../pkg/src/server/gate.js';
+import { Uploads } from '../../pkg/src/server/uploads.js';
 import { createFetchHandler } from '../../pkg/src/server.js';
 import { RerankError } from '../../pkg/src/node.js';
 import { open } from './node-common.mjs';
@@ -241,6 +242,102 @@ test('a reranker that was lost is loaded again', async () => {
   assert.equal((await ask(unloaded)).status, 200);
 });
 
+test('a reranker that failed for good is unloaded, and the next request loads another one', async () => {
+  for (const [code, status] of [['oom', 500], ['download', 503], ['integrity', 503], ['not-loaded', 503]]) {
+    let loads = 0;
+    let unloads = 0;
+    const events = [];
+    const load = async () => {
+      loads += 1;
+      const one = new FakeReranker();
+      one.unload = async () => {
+        unloads += 1;
+        throw new Error('already gone');
+      };
+      if (loads === 1) one.rerank = async () => Promise.reject(new RerankError(code, 'secret.gguf has changed.'));
+      return one;
+    };
+    const handler = createFetchHandler(load, { log: (event) => events.push(event) });
+    const failed = await ask(handler);
+    assert.equal(failed.status, status, code);
+    assert.equal(failed.headers.get('retry-after'), status === 503 ? '5' : null);
+    assert.doesNotMatch(await failed.text(), /secret/);
+    assert.equal((await ask(handler)).status, 200, code);
+    assert.deepEqual([loads, unloads], [2, 1], code);
+    assert.match(events[0].error.message, /secret/);
+    const given = Object.assign(await load(), { rerank: async () => Promise.reject(new RerankError(code, 'x')), unload: () => assert.fail('it is the caller\'s') });
+    const own = createFetchHandler(given);
+    assert.deepEqual([(await ask(own)).status, (await ask(own)).status], [status, status], code);
+  }
+});
+
+test('a model with a short context needs no option, and no bound is beyond it', async () => {
+  const seen = [];
+  const reranker = new FakeReranker();
+  reranker.info = () => ({ name: 'short', contextLength: 2048, warnings: [] });
+  reranker.rerank = (query, documents, options) => {
+    seen.push(options.maxLength);
+    return FakeReranker.prototype.rerank.call(reranker, query, documents, options);
+  };
+  for (const options of [{}, { maxLength: 8192 }, { maxLength: 100 }]) {
+    const handler = createFetchHandler(reranker, options);
+    assert.equal((await ask(handler)).status, 200);
+    assert.equal((await (await handler(requestOf({ method: 'GET', path: '/info' }))).json()).max_input_length, options.maxLength === 100 ? 100 : 2048);
+  }
+  assert.deepEqual(seen, [undefined, 2048, 100]);
+});
+
+test('nothing is computed of a request with too many tokens, whatever its queries', async () => {
+  const reranker = new FakeReranker();
+  const handler = createFetchHandler(reranker, { maxTokens: 15 });
+  const pairs = (n) => ask(handler, { query: undefined, documents: undefined, text_1: Array.from({ length: n }, (_, at) => `q${at}`), text_2: new Array(n).fill('a b') });
+  assert.equal((await pairs(3)).status, 200); // five tokens each
+  assert.equal(reranker.calls.length, 3);
+  assert.equal((await pairs(4)).status, 413);
+  assert.equal(reranker.calls.length, 3);
+});
+
+test('bodies of all requests together are bounded, and room is made again', async () => {
+  const reranker = new SlowReranker();
+  const handler = createFetchHandler(reranker, { maxBody: 1000, maxQueue: 1 });
+  const uploads = [1, 2, 3].map(() => {
+    const upload = {};
+    const body = new ReadableStream({ start: (stream) => Object.assign(upload, { stream }) });
+    upload.stream.enqueue(new Uint8Array(700).fill(32));
+    upload.answer = handler(new Request('http://x/v1/rerank', { method: 'POST', body, duplex: 'half' }));
+    return upload;
+  });
+  assert.equal((await Promise.race(uploads.map(({ answer }) => answer))).status, 429);
+  for (const { stream } of uploads) try { stream.close(); } catch { /* the one that was refused */ }
+  assert.deepEqual((await Promise.all(uploads.map(({ answer }) => answer))).map(({ status }) => status).sort(), [400, 400, 429]);
+  const last = ask(handler, { documents: ['x'.repeat(800)] });
+  await reranker.next();
+  assert.equal((await last).status, 200);
+});
+
+test('bodies that no longer arrive make room for others', async () => {
+  const uploads = new Uploads(10, 5, 0);
+  for (const more of [0, 1]) {
+    const resume = deferred();
+    const hung = uploads.during(async (keep) => {
+      const chunks = keep(new Uint8Array(8));
+      await resume.promise;
+      assert.deepEqual(chunks, []);
+      if (more) keep(new Uint8Array(more));
+    });
+    assert.equal(await uploads.during(async (keep) => keep(new Uint8Array(9)).length), 1);
+    resume.resolve();
+    await assert.rejects(hung, { status: 429 });
+  }
+  const patient = new Uploads(10, 5, 1e9);
+  await patient.during(async (keep) => {
+    keep(new Uint8Array(8));
+    await assert.rejects(patient.during(async (another) => another(new Uint8Array(9))), { status: 429 });
+    assert.equal(keep(new Uint8Array(2)).length, 2);
+  });
+  assert.equal(await patient.during(async (keep) => keep(new Uint8Array(10)).length), 1);
+});
+
 test('what the engine says of its inside goes to the log, not to the client', async () => {
   const events = [];
   const handler = createFetchHandler(new FakeReranker(), { log: (event) => events.push(event) });
@@ -302,9 +399,44 @@ test('a store outlives the handler; what it gives is looked at; when it fails th
   assert.deepEqual(events.map(({ level }) => level), ['warn', 'warn']);
 });
 
+test('what the keys of a request have in common is hashed once, and few texts at a time', async (t) => {
+  const digest = crypto.subtle.digest.bind(crypto.subtle);
+  let [bytes, running, most] = [0, 0, 0];
+  t.mock.method(crypto.subtle, 'digest', async (name, data) => {
+    bytes += data.byteLength;
+    most = Math.max(most, (running += 1));
+    const result = await digest(name, data);
+    running -= 1;
+    return result;
+  });
+  const handler = createFetchHandler(new FakeReranker(), { cache: {} });
+  const documents = Array.from({ length: 1000 }, (_, n) => `d${n}`);
+  assert.equal((await ask(handler, { query: 'q'.repeat(100_000), documents })).status, 200);
+  assert.ok(bytes < 300_000 && most <= 8, `${bytes} bytes, ${most} at once`);
+});
+
+test('another file, or another version, is another score; a store is asked so often a request', async () => {
+  const known = new Map();
+  let asked = 0;
+  const store = { get: (key) => (asked++, known.get(key)), put: (key, value) => known.set(key, value) };
+  const hits = async (fingerprint, version) => {
+    const reranker = new FakeReranker();
+    const info = { ...reranker.info(), ...(fingerprint && { fingerprint }) };
+    reranker.info = () => info;
+    return (await ask(createFetchHandler(reranker, { cache: { store, version } }))).headers.get('x-cache');
+  };
+  assert.deepEqual([await hits(), await hits('aa'), await hits('bb'), await hits('bb', '2')], ['0/3', '0/3', '0/3', '0/3']);
+  assert.deepEqual([await hits(), await hits('aa'), await hits('bb'), await hits('bb', '2')], ['3/3', '3/3', '3/3', '3/3']);
+  const handler = createFetchHandler(new FakeReranker(), { cache: { store, storeLimit: 2 } });
+  asked = 0;
+  known.clear();
+  await ask(handler, { query: undefined, documents: undefined, text_1: ['a', 'b', 'c', 'd'], text_2: ['a', 'b', 'c', 'd'] });
+  assert.deepEqual([asked, known.size], [2, 2]);
+});
+
 test('options are checked', () => {
   const create = (options) => () => createFetchHandler(new FakeReranker(), options);
-  for (const options of [5, { apiKey: '' }, { apiKey: [''] }, { apiKey: [] }, { cors: 5 }, { basePath: 'api' }, { maxDocuments: 0 }, { maxBody: 1.5 }, { maxQueue: -1 }, { cache: true }, { cache: { store: {} } }, { log: 'x' }, { loadWaitMs: NaN }]) {
+  for (const options of [5, { apiKey: '' }, { apiKey: undefined }, { apiKey: [''] }, { apiKey: ['a', undefined] }, { apiKey: [] }, { cors: 5 }, { basePath: 'api' }, { maxDocuments: 0 }, { maxBody: 1.5 }, { maxQueue: -1 }, { cache: true }, { cache: { store: {} } }, { cache: { version: 5 } }, { maxQueries: 0 }, { log: 'x' }, { loadWaitMs: NaN }]) {
     assert.throws(create(options), { code: 'bad-input' }, JSON.stringify(options));
   }
   create({ apiKey: null, cors: undefined, cache: {}, basePath: '/' })();
@@ -340,6 +472,23 @@ test('the built-in model: the replies are those of the reranker itself, cached o
   for (const { tokens, truncated } of one.results) {
     assert.ok(truncated);
     assert.ok(tokens >= ids.length + 1 && tokens <= ids.length + 3, `${tokens} of ${ids.length} and 3; ${sharedPrefix} are shared`);
+  }
+  // Long texts reach the engine in part, and their scores are those of the whole.
+  const endless = ['Beijing is the capital. '.repeat(20_000), '北京是中国的首都，也是一座古城。'.repeat(20_000), '1'.repeat(90_000), 'e\u0301te\u0301 < \u0338'.repeat(60_000), ' .\n'.repeat(20)];
+  for (const [maxLength, more] of [[150, {}], [undefined, { max_tokens_per_doc: 50 }]]) {
+    const around = ids.length + 50;
+    const whole = (await reranker.rerank(query, endless, { maxLength: maxLength ?? around })).results.map(({ index, relevanceScore, logit, tokens, truncated }) => ({ index, relevance_score: relevanceScore, logit, tokens, truncated }));
+    const { rerank } = reranker;
+    let sent = 0;
+    reranker.rerank = (one, texts, options) => {
+      sent = Math.max(...texts.map((text) => text.length));
+      return rerank.call(reranker, one, texts, options);
+    };
+    const reply = await (await ask(createFetchHandler(reranker, { maxLength }), { query, documents: endless, ...more })).json();
+    reranker.rerank = rerank;
+    assert.ok(sent > 0 && sent < 100_000, `${sent}`);
+    if (maxLength) assert.deepEqual(cut(reply.results), whole);
+    assert.deepEqual(reply.results.map(({ truncated }) => truncated).filter(Boolean).length, 4);
   }
   const leaver = new AbortController();
   const left = ask(handler, { query, documents: Array.from({ length: 500 }, (_, n) => `Document ${n} about trains and rivers.`) }, { signal: leaver.signal });

@@ -80,12 +80,13 @@ export async function send({ server = {}, request }, log) {
     },
   }[state]?.();
   const handler = createFetchHandler(source ?? reranker, {
-    apiKey: server.api_key,
+    apiKey: server.api_key ?? null,
     cors: server.cors_origin,
     basePath: server.base_path,
     maxDocuments: server.max_documents,
     maxBody: server.max_body,
     maxTokens: server.max_tokens,
+    maxQueries: server.max_queries,
     maxLength: server.max_length,
     maxQueue: state === 'busy' ? 0 : undefined,
     loadWaitMs: 1,

@@ -86,6 +86,26 @@ test('a server that is silent is given up, and a client that leaves takes its re
   await closed;
 });
 
+test('nothing is passed on but what is served, and pages that may not ask are refused', async () => {
+  const sent = [];
+  const fetch = async (url, { method, body }) => {
+    sent.push(`${method} ${url} ${body?.length ?? 0}`);
+    return new Response('{}');
+  };
+  const handler = createProxyHandler({ url: 'https://gpu.example/base', apiKey: 'behind', fetch }, { apiKey: 'front' });
+  const status = async (method, path, headers = {}) => (await handler(requestOf({ method, path, headers: { 'x-api-key': 'front', ...headers }, text: method === 'POST' ? '{}' : undefined }))).status;
+  for (const path of ['/admin/models/1', '/v1/chat/completions', '//evil.example/a', '/%2e%2e/secret', '/x/..%2Fai/run/m', '/ai/run/..%2f..%2fadmin', '/ai/run/%252e']) {
+    for (const method of ['GET', 'POST', 'DELETE', 'OPTIONS']) assert.equal(await status(method, path), 404, `${method} ${path}`);
+  }
+  for (const [method, path] of [['POST', '/health'], ['POST', '/ping?x=1'], ['DELETE', '/v1/rerank'], ['GET', '/v1/rerank'], ['PUT', '/metrics']]) assert.equal(await status(method, path), 405, path);
+  assert.equal(await status('POST', '/v1/rerank', { 'content-type': null, origin: 'https://evil.example' }), 415);
+  assert.equal(await status('POST', '/v1/rerank', { 'content-type': 'text/plain' }), 415);
+  assert.deepEqual(sent, []);
+  for (const [method, path] of [['GET', '/health'], ['HEAD', '/ping'], ['GET', '/metrics?a=b'], ['POST', '/tokenize'], ['POST', '/client/v4/accounts/1/ai/run/@cf/baai/m']]) assert.equal(await status(method, path), 200, path);
+  const base = 'https://gpu.example/base';
+  assert.deepEqual(sent, [`GET ${base}/health 0`, `HEAD ${base}/ping 0`, `GET ${base}/metrics 0`, `POST ${base}/tokenize 2`, `POST ${base}/client/v4/accounts/1/ai/run/@cf/baai/m 2`]);
+});
+
 test('bodies are bounded, options are checked', async (t) => {
   const { url, seen } = await behind(t, (n, request, response) => well(response));
   assert.equal((await ask(createProxyHandler({ url }, { maxBody: 10 }))).status, 413);

@@ -6,7 +6,7 @@ import type { FetchHandlerOptions, LogEvent, ScoreStore } from 'edge-reranker/se
 const known = new Map<string, string>();
 const store: ScoreStore = { get: (key) => known.get(key), put: (key, value) => known.set(key, value) };
 const log = ({ level, message, error }: LogEvent): void => console.log(level, message, error);
-const options: FetchHandlerOptions = { apiKey: ['one', 'two'], cors: '*', maxTokens: null, cache: { store, entries: 5 }, log };
+const options: FetchHandlerOptions = { apiKey: ['one', 'two'], cors: '*', maxTokens: null, maxQueries: 4, cache: { store, entries: 5, version: '2' }, log };
 
 export default {
   fetch: createFetchHandler(() => Reranker.load(), options),

@@ -11,4 +11,5 @@ export const scores = {
   },
 };
 
-export const cache = ({ cached }) => (cached ? { entries: 10_000, store: scores } : undefined);
+// `version` tells models apart whose files have the same name.
+export const cache = ({ cached }, version) => (cached ? { entries: 10_000, store: scores, version } : undefined);

@@ -4,12 +4,14 @@ import { createFetchHandler } from 'edge-reranker/server';
 import { cache } from './scores.js';
 
 const MOST_TOKENS = 600; // of a 0.6B model; README.md has what they cost
+const MOST_QUERIES = 16; // all layers are read once for each
 
 export function stream(env, settings) {
   const { MODELS: bucket, MODEL_KEY: key } = env;
   if (!bucket || !key) throw new Error('MODE is stream: bind a bucket as MODELS and name its GGUF file in MODEL_KEY.');
-  const memoryMB = Number(env.MEMORY_MB || 96);
-  const streaming = memoryMB > 0 ? { memoryMB } : false; // 0: a small model is held whole
+  const { memoryMB } = settings;
+  const streaming = memoryMB ? { memoryMB } : false; // 0: a small model is held whole
   const load = async () => Reranker.load({ model: await fromBucket(bucket, key), streaming });
-  return createFetchHandler(load, { ...settings.options, maxTokens: settings.maxTokens ?? MOST_TOKENS, maxQueue: 4, loadWaitMs: 20_000, cache: cache(settings) });
+  const limits = { maxTokens: settings.maxTokens ?? MOST_TOKENS, maxQueries: MOST_QUERIES, maxQueue: 4, loadWaitMs: 20_000 };
+  return createFetchHandler(load, { ...settings.options, ...limits, cache: cache(settings, key) });
 }

@@ -2,6 +2,7 @@
 
 const VERSION = 'edge-reranker 1'; // another one where the arithmetic changes
 const STORES = 8; // at once
+const HASHES = 8; // at once: each holds its text a second time
 
 // What a model and the way it computes are known by.
 const modelKey = ({ warnings, deviceReason, threads, ...info }) => JSON.stringify([VERSION, info]);
@@ -15,20 +16,26 @@ export class ScoreCache {
   #entries;
   #store;
   #storeLimit;
+  #version;
   #log;
   #known = new Map(); // key -> line, the one used longest ago first
 
-  constructor({ entries, store, storeLimit }, log) {
+  constructor({ entries, store, storeLimit, version }, log) {
     this.#entries = entries;
     this.#store = store;
     this.#storeLimit = storeLimit;
+    this.#version = version;
     this.#log = log;
   }
 
-  // Scores do not depend on a request's other documents, so each has a key of its own.
-  keys(info, { query, documents, instruction, template, maxLength }) {
-    const head = [modelKey(info), template ?? 'card', instruction ?? null, query, maxLength];
-    return Promise.all(documents.map(({ text }) => hash([...head, text])));
+  // Scores do not depend on a request's other documents, so each text has a key of its own. What they have in common is hashed once.
+  async keys(info, { query, texts, instruction, template, maxLength }) {
+    const head = await hash([modelKey(info), this.#version, template ?? 'card', instruction ?? null, query, maxLength]);
+    const keys = [];
+    for (let at = 0; at < texts.length; at += HASHES) {
+      keys.push(...(await Promise.all(texts.slice(at, at + HASHES).map((text) => hash([head, text])))));
+    }
+    return keys;
   }
 
   // key -> line, of those that are known.

@@ -3,6 +3,15 @@
 const METHODS = 'GET, HEAD, POST, OPTIONS';
 const HEADERS = 'authorization, content-type, x-api-key';
 
+// Whether a page sends the request that is neither of this origin nor of one of `origins`. Browsers tell; other clients send neither header.
+export function isForeign({ headers, url }, origins) {
+  const origin = headers.get('origin');
+  const site = headers.get('sec-fetch-site');
+  if (site === 'same-origin' || origins?.includes('*') || origins?.includes(origin)) return false;
+  if (origin === null) return site === 'cross-site';
+  return !URL.canParse(origin) || new URL(origin).host !== new URL(url).host; // a server that ends TLS for this one changes the scheme
+}
+
 // Gives `headersFor(request)` for every answer. `origins`: those allowed, '*' for all; none without.
 export function crossOrigin(origins) {
   if (!origins) return () => ({});

@@ -65,7 +65,7 @@ const vllmScore = {
 // The wire format of simple clients of these models: results in input order.
 const passages = {
   name: 'passages',
-  matches: (path, body) => Array.isArray(body.passages) && !isObject(body.query) && body.passages.every((one) => typeof one === 'string'),
+  matches: (path, body) => Array.isArray(body.passages) && !isObject(body.query) && (body.documents == null || body.passages.every((one) => typeof one === 'string')),
   read(body) {
     const [value, name] = alias(body, 'query', 'queries');
     const [query, param] = Array.isArray(value) ? [value[0], `${name}[0]`] : [value, name];

@@ -4,7 +4,7 @@ import { badInput } from '../errors.js';
 import { gatekeeper, OPEN } from './auth.js';
 import { readBody } from './body.js';
 import { ScoreCache } from './cache.js';
-import { crossOrigin } from './cors.js';
+import { crossOrigin, isForeign } from './cors.js';
 import { dialectOf, dialectOfPath, isRerankPath } from './dialects.js';
 import { Gate } from './gate.js';
 import { Loader } from './loader.js';
@@ -13,8 +13,10 @@ import { openapi } from './openapi.js';
 import { checkOptions } from './options.js';
 import { below, json } from './paths.js';
 import { describe, models, readTokenize, tokenized } from './plain.js';
-import { asProblem, errorBody, Problem, tooLarge } from './problem.js';
+import { asProblem, endsEngine, errorBody, Problem, tooLarge } from './problem.js';
+import { checkRoute } from './routes.js';
 import { rank, Scorer } from './scorer.js';
+import { Uploads } from './uploads.js';
 
 // `source`: a Reranker, or a function that loads one when it is first needed.
 export function createFetchHandler(source, options) {
@@ -34,6 +36,7 @@ class Api {
   #metrics = new Metrics();
   #authorize;
   #cors;
+  #uploads;
   #get = {
     '/health': () => this.#health(),
     '/healthz': () => this.#health(),
@@ -55,6 +58,7 @@ class Api {
     this.#options = { ...options, log };
     this.#loader = new Loader(source, this.#options);
     this.#gate = new Gate(options.maxQueue);
+    this.#uploads = new Uploads(options.maxBody * (options.maxQueue + 1), options.retryAfter);
     this.#cache = options.cache && new ScoreCache(options.cache, log);
     this.#scorer = new Scorer(options, this.#gate, this.#cache);
     this.#authorize = gatekeeper(options.apiKey);
@@ -81,24 +85,22 @@ class Api {
 
   async #route(call) {
     const { request, path, ctx } = call;
-    const get = Object.hasOwn(this.#get, path ?? '') ? this.#get[path] : null;
-    const post = path === '/tokenize' ? () => this.#tokenize(call) : path !== null && isRerankPath(path) ? () => this.#rerank(call) : null;
-    if (!get && !post) {
-      throw new Problem(404, 'not-found', `There is nothing at ${new URL(request.url).pathname}: rerank with POST /v1/rerank; /openapi.json lists the rest.`);
-    }
-    const methods = get ? ['GET', 'HEAD', 'OPTIONS'] : ['POST', 'OPTIONS'];
-    const allow = { allow: methods.join(', ') };
-    if (!methods.includes(request.method)) {
-      throw new Problem(405, 'method', `${path} takes ${methods[0]}, not ${request.method}.`, { headers: allow });
-    }
-    if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: allow });
+    const early = checkRoute(request, path);
+    if (early) return early;
     if (!OPEN.includes(path)) await this.#authorize(request.headers);
-    return get ? get(ctx) : post();
+    if (Object.hasOwn(this.#get, path)) return this.#get[path](ctx);
+    return path === '/tokenize' ? this.#tokenize(call) : this.#rerank(call);
+  }
+
+  // Whether a request may wait is looked at later: only its body tells in which words it is to be refused.
+  #read({ request }) {
+    const { maxBody, cors } = this.#options;
+    return readBody(request, maxBody, { foreign: isForeign(request, cors), uploads: this.#uploads });
   }
 
   async #rerank(call) {
     const { request, path, ctx, keep } = call;
-    const body = await readBody(request, this.#options.maxBody);
+    const body = await this.#read(call);
     const dialect = (call.dialect = dialectOf(path, body));
     const asked = dialect.read(body, path);
     const { maxDocuments } = this.#options;
@@ -121,7 +123,7 @@ class Api {
 
   async #tokenize(call) {
     const { request, ctx, keep } = call;
-    const asked = readTokenize(await readBody(request, this.#options.maxBody));
+    const asked = readTokenize(await this.#read(call));
     if (asked.documents.length > this.#options.maxDocuments) {
       throw tooLarge('documents', `There are ${asked.documents.length} documents, at most ${this.#options.maxDocuments} are taken in one request.`);
     }
@@ -146,9 +148,9 @@ class Api {
     return new Response(text, { headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' } });
   }
 
-  #refuse(error, { request, path, dialect, reranker }) {
+  #refuse(error, { request, path, dialect, reranker, keep }) {
     const problem = request.signal?.aborted ? new Problem(499, 'aborted', 'The client went away.') : asProblem(error, this.#options.retryAfter);
-    if (problem.code === 'not-loaded' && reranker) this.#loader.forget(reranker);
+    if (reranker && endsEngine(error)) keep(this.#loader.forget(reranker));
     if (problem.status >= 500 && (problem.status !== 503 || problem.cause)) this.#options.log({ level: 'error', message: `${request.method} ${path} failed.`, error });
     const told = path !== null && isRerankPath(path) ? dialect : { status: (status) => status, error: errorBody };
     return json(told.error(problem, path), told.status(problem.status), problem.headers);

@@ -47,9 +47,15 @@ export class Loader {
     throw this.state === 'failed' ? this.#refusal() : busy(503, 'loading', 'The model is being loaded: ask again soon.', this.#options.retryAfter);
   }
 
-  // It is of no use any more.
-  forget(reranker) {
-    if (this.#make && reranker === this.#reranker) this.#reranker = null;
+  // It is of no use any more: the next request loads anew. Resolves when its memory is free. One that was given stays.
+  async forget(reranker) {
+    if (!this.#make || reranker !== this.#reranker) return;
+    this.#reranker = null;
+    try {
+      await reranker.unload?.();
+    } catch (error) {
+      this.#options.log({ level: 'warn', message: 'A reranker of no use could not be unloaded.', error });
+    }
   }
 
   #refusal() {

@@ -29,13 +29,16 @@ function basePath(where, value) {
 }
 
 function cache(where, value) {
-  if (typeof value !== 'object') throw badInput(`${where} must be { entries?, store?, storeLimit? }, got ${kind(value)}.`);
+  if (typeof value !== 'object') throw badInput(`${where} must be { entries?, store?, storeLimit?, version? }, got ${kind(value)}.`);
   const { store } = value;
   if (store != null && (typeof store.get !== 'function' || typeof store.put !== 'function')) throw badInput(`${where}.store must have get(key) and put(key, value).`);
+  const { version } = value;
+  if (version != null && typeof version !== 'string') throw badInput(`${where}.version must be a string, got ${kind(version)}.`);
   return {
     entries: whole(0)(`${where}.entries`, value.entries ?? 10_000),
     store: store ?? null,
     storeLimit: whole(1)(`${where}.storeLimit`, value.storeLimit ?? 20),
+    version: version ?? null,
   };
 }
 
@@ -46,7 +49,8 @@ const TABLE = {
   maxDocuments: [whole(1), 1000],
   maxBody: [whole(1), 8 * MB],
   maxTokens: [whole(1)],
-  maxLength: [whole(1), 8192],
+  maxLength: [whole(1)],
+  maxQueries: [whole(1)],
   maxQueue: [whole(0), 64],
   loadWaitMs: [number(0), 3000],
   retryAfter: [whole(0), 5],
@@ -56,6 +60,9 @@ const TABLE = {
 
 export function checkOptions(options) {
   if (options != null && typeof options !== 'object') throw badInput(`options must be an object, got ${kind(options)}.`);
+  if (options && Object.hasOwn(options, 'apiKey') && options.apiKey === undefined) {
+    throw badInput('options.apiKey is undefined, most likely a variable that was never set: give a key, or null to let everybody in.');
+  }
   const entries = Object.entries(TABLE).map(([name, [check, fallback]]) => {
     const value = options?.[name];
     return [name, value == null ? fallback : check(`options.${name}`, value)];

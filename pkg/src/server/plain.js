@@ -1,4 +1,5 @@
 // What is asked about the server and the model, and the tokeniser's endpoint.
+import { longest } from './bounds.js';
 import { documents, needText, text } from './fields.js';
 import { bad } from './problem.js';
 
@@ -8,7 +9,7 @@ export const describe = (info, { maxDocuments, maxBody, maxTokens, maxLength, ma
   model_dtype: info.quantization,
   parameters: info.parameters,
   device: info.device,
-  max_input_length: maxLength ?? Math.min(8192, info.contextLength ?? 8192),
+  max_input_length: longest(info, maxLength),
   max_client_batch_size: maxDocuments,
   max_documents: maxDocuments,
   max_body_bytes: maxBody,

@@ -37,7 +37,11 @@ export const busy = (status, code, message, seconds, cause) =>
 // Codes of RerankError that speak of the request; its message is the client's to read.
 const OF_REQUEST = { 'bad-input': 400, 'too-long': 400, unsupported: 400, aborted: 499 };
 // The engine is gone, and the next request may find another one.
-const TRANSIENT = new Set(['device-lost', 'not-loaded']);
+const TRANSIENT = new Set(['device-lost', 'not-loaded', 'download', 'integrity']);
+// The reranker that gave it is of no use any more: it ran out of memory, or the file that it reads from is another one by now.
+const ENDS = new Set(['not-loaded', 'oom', 'download', 'integrity']);
+
+export const endsEngine = ({ code } = {}) => ENDS.has(code);
 
 export function asProblem(error, retryAfter) {
   if (error instanceof Problem) return error;

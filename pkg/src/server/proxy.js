@@ -2,14 +2,16 @@
 import { kind } from '../check.js';
 import { badInput } from '../errors.js';
 import { gatekeeper, OPEN } from './auth.js';
-import { readBytes } from './body.js';
-import { crossOrigin } from './cors.js';
+import { checkType, readBytes } from './body.js';
+import { crossOrigin, isForeign } from './cors.js';
 import { checkOptions, checkTarget } from './options.js';
 import { below, json } from './paths.js';
 import { asProblem, errorBody, Problem } from './problem.js';
+import { checkRoute } from './routes.js';
 
 const ATTEMPTS = 3;
 const FIRST_WAIT_MS = 500;
+const ESCAPED = /%(2e|2f|5c|25)/i; // dots and slashes that the server behind might take for such: Workers AI's paths end as one likes
 const AGAIN = [429, 503];
 const SENT_ON = ['content-type', 'content-encoding', 'accept'];
 const SENT_BACK = ['content-type', 'retry-after', 'allow', 'x-cache'];
@@ -49,10 +51,12 @@ class Proxied {
 
   async #route(request) {
     const path = below(this.#options.basePath, request.url);
-    if (path === null) throw new Problem(404, 'not-found', 'There is nothing here.');
-    if (request.method === 'OPTIONS') return new Response(null, { status: 204, headers: { allow: 'GET, HEAD, POST, OPTIONS' } });
+    const early = checkRoute(request, path !== null && ESCAPED.test(path) ? null : path);
+    if (early) return early;
     if (!OPEN.includes(path)) await this.#authorize(request.headers);
-    const body = request.body ? await readBytes(request, this.#options.maxBody) : undefined;
+    if (request.method !== 'POST') return this.#send(request, path);
+    checkType(request.headers, isForeign(request, this.#options.cors));
+    const body = await readBytes(request, this.#options.maxBody);
     return this.#send(request, path, body);
   }
 
@@ -66,7 +70,7 @@ class Proxied {
     for (let attempt = 1; ; attempt++) {
       let response;
       try {
-        response = await fetch(`${url}${path}${new URL(request.url).search}`, { method: request.method, headers, body, signal, redirect: 'manual' });
+        response = await fetch(`${url}${path}`, { method: request.method, headers, body, signal, redirect: 'manual' });
       } catch (cause) {
         if (late.aborted) throw tooLate(timeoutMs, cause);
         if (signal.aborted || attempt >= ATTEMPTS) throw new Problem(502, 'unreachable', 'The server behind cannot be reached.', { cause });

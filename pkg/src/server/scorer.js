@@ -1,14 +1,13 @@
 // A request -> its answer: known scores, then the engine for the rest, in turn.
+import { fit, longest } from './bounds.js';
 import { busy, Problem, tooLarge } from './problem.js';
-
-const LONGEST = 8192; // the engine's own bound on a prompt, where none is given
 
 export class Scorer {
   #options;
   #gate;
   #cache;
 
-  // `options`: maxTokens, maxLength, retryAfter; `gate` lets one request compute at a time; `cache` may be null.
+  // `options`: maxTokens, maxLength, maxQueries, retryAfter; `gate` lets one request compute at a time; `cache` may be null.
   constructor(options, gate, cache) {
     this.#options = options;
     this.#gate = gate;
@@ -17,28 +16,32 @@ export class Scorer {
 
   // `context`: { reranker, signal, keep }, where `keep(promise)` lets work go on after the answer. Gives { lines, tokens, hits }.
   async score(request, context) {
-    const lines = new Array(request.documents.length);
+    const groups = this.#groups(request);
+    const texts = fit(request, context.reranker.info(), this.#options).map(({ text }) => text);
+    const keys = this.#cache ? await this.#keys(groups, texts, request, context.reranker) : null;
+    const known = keys ? await this.#cache.find(keys) : new Map();
+    const lines = new Array(texts.length);
     let hits = 0;
     const missing = [];
-    for (const group of groupsOf(request)) {
-      const keys = await this.#keys(group, request, context.reranker);
-      const known = this.#cache ? await this.#cache.find(keys) : new Map();
-      const unknown = new Map(); // key -> its text: what is there twice is computed once
-      for (const [at, place] of group.places.entries()) {
-        const line = known.get(keys[at]);
-        if (line) hits += 1;
-        else unknown.set(keys[at], request.documents[place].text);
-        lines[place] = line;
+    for (const { query, places } of groups) {
+      const unknown = new Map(); // text -> its places: what is there twice is computed once
+      for (const place of places) {
+        lines[place] = keys ? known.get(keys[place]) : undefined;
+        if (lines[place]) hits += 1;
+        else if (unknown.has(texts[place])) unknown.get(texts[place]).push(place);
+        else unknown.set(texts[place], [place]);
       }
-      if (unknown.size) missing.push({ group, keys, unknown });
+      if (unknown.size) missing.push({ query, unknown });
     }
-    if (missing.length) await this.#compute(missing, request, context, lines);
+    if (missing.length) await this.#compute(missing, keys, request, context, lines);
     return { lines: lines.map((line, index) => ({ ...line, index })), tokens: lines.reduce((sum, { tokens }) => sum + tokens, 0), hits };
   }
 
   // Ids of the prompts of one query's documents: [{ ids, sharedPrefix }].
-  tokenize({ query, documents, instruction }, context) {
-    const options = { instruction, maxLength: this.#options.maxLength, signal: context.signal };
+  tokenize(request, context) {
+    const { query, instruction } = request;
+    const documents = fit(request, context.reranker.info(), this.#options);
+    const options = { instruction, maxLength: this.#maxLength(context.reranker), signal: context.signal };
     return this.#inTurn(context, async (reranker) => {
       const prompts = [];
       for (const { text } of documents) prompts.push(await reranker.tokenize(query, text, options));
@@ -46,61 +49,91 @@ export class Scorer {
     });
   }
 
-  // Without a cache a text's key is the text itself.
-  #keys({ query, places }, { documents, instruction, maxTokensPerDocument }, reranker) {
-    const texts = places.map((at) => documents[at]);
-    if (!this.#cache) return texts.map(({ text }) => text);
-    const maxLength = [this.#options.maxLength ?? null, maxTokensPerDocument ?? null];
-    return this.#cache.keys(reranker.info(), { query, documents: texts, instruction, maxLength });
+  // The documents by their query: [{ query, places }].
+  #groups({ query, queries, documents }) {
+    if (!queries) return [{ query, places: [...documents.keys()] }];
+    const groups = new Map();
+    for (const [at, one] of queries.entries()) {
+      if (!groups.has(one)) groups.set(one, { query: one, places: [] });
+      groups.get(one).places.push(at);
+    }
+    const { maxQueries = Infinity } = this.#options;
+    if (groups.size > maxQueries) throw tooLarge(null, `There are ${groups.size} different queries, at most ${maxQueries} are taken in one request: send them in parts.`);
+    return [...groups.values()];
   }
 
-  async #compute(missing, request, context, lines) {
+  // The operator's bound, which a model with a shorter context does not take.
+  #maxLength(reranker) {
+    const { maxLength } = this.#options;
+    return maxLength === undefined ? undefined : longest(reranker.info(), maxLength);
+  }
+
+  async #keys(groups, texts, { instruction, maxTokensPerDocument }, reranker) {
+    const info = reranker.info();
+    const maxLength = [longest(info, this.#options.maxLength), maxTokensPerDocument ?? null];
+    const keys = [];
+    for (const { query, places } of groups) {
+      const some = await this.#cache.keys(info, { query, texts: places.map((at) => texts[at]), instruction, maxLength });
+      for (const [at, place] of places.entries()) keys[place] = some[at];
+    }
+    return keys;
+  }
+
+  // Nothing is computed before all is counted.
+  async #compute(missing, keys, { instruction, maxTokensPerDocument }, context, lines) {
     await this.#inTurn(context, async (reranker) => {
-      for (const { group, keys, unknown } of missing) {
-        const found = await this.#rank(reranker, group.query, unknown, request, context);
-        for (const [at, place] of group.places.entries()) lines[place] ??= found.get(keys[at]);
-        if (this.#cache) context.keep(this.#cache.keep([...found]));
+      const base = { instruction, maxLength: this.#maxLength(reranker), signal: context.signal };
+      const passes = [];
+      for (const { query, unknown } of missing) {
+        const maxLength = await this.#longest(reranker, query, maxTokensPerDocument, base);
+        passes.push({ query, unknown, texts: [...unknown.keys()], options: { ...base, maxLength } });
+      }
+      await this.#bound(reranker, passes);
+      const found = [];
+      try {
+        for (const { query, unknown, texts, options } of passes) {
+          for (const [text, line] of await this.#rank(reranker, query, texts, options)) {
+            for (const place of unknown.get(text)) lines[place] = line;
+            if (keys) found.push([keys[unknown.get(text)[0]], line]);
+          }
+        }
+      } finally {
+        if (found.length) context.keep(this.#cache.keep(found));
       }
     });
   }
 
-  // Gives key -> line.
-  async #rank(reranker, query, unknown, { instruction, maxTokensPerDocument }, { signal }) {
-    const keys = [...unknown.keys()];
-    const texts = [...unknown.values()];
-    const base = { instruction, maxLength: this.#options.maxLength, signal };
-    const maxLength = await this.#longest(reranker, query, maxTokensPerDocument, base);
-    await this.#bound(reranker, query, texts, { ...base, maxLength });
-    const { results } = await reranker.rerank(query, texts, { ...base, maxLength });
-    const found = new Map();
-    for (const { index, relevanceScore: score, logit, tokens, truncated } of results) {
+  // Gives [text, line][].
+  async #rank(reranker, query, texts, options) {
+    const { results } = await reranker.rerank(query, texts, options);
+    return results.map(({ index, relevanceScore: score, logit, tokens, truncated }) => {
       if (!Number.isFinite(score) || !Number.isFinite(logit)) throw new Problem(500, 'not-a-number', 'The model gave a score that is not a number.');
-      found.set(keys[index], { score, logit, tokens, truncated });
-    }
-    return found;
+      return [texts[index], { score, logit, tokens, truncated }];
+    });
   }
 
   // A prompt is the part before the document, the document, and the part after it.
   async #longest(reranker, query, perDocument, options) {
-    const { maxLength } = options;
-    if (perDocument === undefined) return maxLength;
-    const longest = maxLength ?? Math.min(LONGEST, reranker.info().contextLength ?? LONGEST);
+    if (perDocument === undefined) return options.maxLength;
+    const maxLength = longest(reranker.info(), this.#options.maxLength);
     const prompts = [];
-    for (const document of ['', 'a']) prompts.push(await reranker.tokenize(query, document, { ...options, maxLength: longest }));
-    return Math.min(longest, aroundDocuments(prompts) + perDocument);
+    for (const document of ['', 'a']) prompts.push(await reranker.tokenize(query, document, { ...options, maxLength }));
+    return Math.min(maxLength, aroundDocuments(prompts) + perDocument);
   }
 
-  // What is computed: the shared part once, and the rest of every prompt.
-  async #bound(reranker, query, texts, options) {
+  // What is computed: the part that a query's prompts share once, and the rest of every prompt.
+  async #bound(reranker, passes) {
     const { maxTokens } = this.#options;
     if (!maxTokens) return;
     const over = () => tooLarge(null, `The request needs more than ${maxTokens} tokens, the most that one may have here: send fewer or shorter documents.`);
-    if (texts.length > maxTokens) throw over();
+    if (passes.reduce((sum, { texts }) => sum + texts.length, 0) > maxTokens) throw over();
     let tokens = 0;
-    for (const text of texts) {
-      const { ids, sharedPrefix } = await reranker.tokenize(query, text, options);
-      tokens += ids.length - (tokens ? sharedPrefix : 0);
-      if (tokens > maxTokens) throw over();
+    for (const { query, texts, options } of passes) {
+      for (const [at, text] of texts.entries()) {
+        const { ids, sharedPrefix } = await reranker.tokenize(query, text, options);
+        tokens += ids.length - (at ? sharedPrefix : 0);
+        if (tokens > maxTokens) throw over();
+      }
     }
   }
 
@@ -130,17 +163,6 @@ function aroundDocuments([one, other]) {
   let after = 0;
   while (after < room && one.ids.at(-1 - after) === other.ids.at(-1 - after)) after += 1;
   return one.sharedPrefix + after;
-}
-
-// The documents by their query: [{ query, places }].
-function groupsOf({ query, queries, documents }) {
-  if (!queries) return [{ query, places: [...documents.keys()] }];
-  const groups = new Map();
-  for (const [at, one] of queries.entries()) {
-    if (!groups.has(one)) groups.set(one, { query: one, places: [] });
-    groups.get(one).places.push(at);
-  }
-  return [...groups.values()];
 }
 
 // The best first; logits still differ where the probabilities have rounded to 1.
