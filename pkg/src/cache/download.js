@@ -1,5 +1,6 @@
 // The download of one file into its entry, while the engine reads it already: blocks go to both. A few are fetched at once, in the order of
 // the file from where the engine reads. Where the store fails, the engine goes on with what comes from the network.
+import { aborted } from '../errors.js';
 import { hashFile, mismatch, newHash, update } from '../integrity.js';
 import { assemble, changed, finish } from './blocks.js';
 import { BLOCK } from './entry.js';
@@ -101,7 +102,7 @@ export class Download {
     do {
       await this.#fetchAll();
       if (this.#broken) throw this.#broken;
-      if (this.#controller.signal.aborted) return;
+      if (this.#controller.signal.aborted) throw aborted(this.#controller.signal);
       got = await this.#digest();
     } while (this.#entry.blocks.size < this.#entry.count);
     try {
