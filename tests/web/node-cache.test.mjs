@@ -55,7 +55,7 @@ async function visit(server, options = {}) {
 const gets = ({ served }) => served.requests.filter((one) => one.method === 'GET');
 const entryOf = async (address) => Entry.open(await openFiles(), address);
 
-const folders = async () => (await readdir(join(folder, 'models'))).filter((name) => name.startsWith('f'));
+const folders = async () => (await readdir(join(folder, 'models'))).filter((name) => name.startsWith('f') && !name.endsWith('.lock'));
 
 async function storedBytes(address) {
   const entry = await entryOf(address);

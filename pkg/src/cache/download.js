@@ -73,6 +73,7 @@ export class Download {
     this.#controller.abort();
     this.#http.close();
     await this.#letGo();
+    await this.#settled();
     if (this.#foreign || (this.#broken && !this.#context.mustStore)) await this.#remove(); // it would never become whole
   };
 
@@ -88,13 +89,14 @@ export class Download {
   #letGo = () => (this.#released ??= this.#settle());
 
   async #settle() {
-    const settled = () => Promise.allSettled([...this.#jobs.values()].map((job) => job.kept));
     await this.#running.catch(() => {});
-    await settled();
+    await this.#settled();
     this.#held = false;
-    await settled();
+    await this.#settled();
     await this.#release();
   }
+
+  #settled = () => Promise.allSettled([...this.#jobs.values()].map((job) => job.kept));
 
   async #run() {
     // A block of an earlier part may turn out to be damaged when it is hashed: then it is fetched, too.

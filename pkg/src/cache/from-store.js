@@ -40,7 +40,10 @@ export function fromStore(entry, { name, url, sha256 }, { fetch, signal, platfor
   }
 
   const remove = () => entry.ifStill(() => entry.remove()).catch(() => {});
-  const close = async () => (await opening?.catch(() => null))?.close();
+  const close = async () => {
+    (await opening?.catch(() => null))?.close();
+    await keeping;
+  };
 
   return {
     name,
