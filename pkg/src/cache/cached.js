@@ -62,7 +62,7 @@ async function hasHash(entry, { sha256 }, { signal }, meter, held) {
   try {
     if ((await hashEntry(entry, { meter, signal })) !== sha256) return false;
     const publish = () => entry.publish(sha256);
-    await (held ? publish() : entry.ifStill(publish));
+    await (held ? publish() : entry.ifStill(publish).catch(() => {}));
     return true;
   } catch (error) {
     if (error instanceof StorageError) return false; // a block is damaged, and now missing

@@ -111,7 +111,7 @@ export class Download {
       await finish(this.#entry, this.#place, { meter: this.#meter, signal: this.#controller.signal, got });
     } catch (error) {
       if (error instanceof StorageError) this.#break(error);
-      else this.#foreign = error;
+      else if (error.code !== 'aborted') this.#foreign = error;
       throw error;
     }
   }
