@@ -2,7 +2,8 @@
 import { RerankError } from './errors.js';
 import { HttpFile } from './http.js';
 
-export async function openPlain({ name, url }, { fetch, platform, signal, streaming }, { meter, first, whole = false }) {
+export async function openPlain({ name, url }, { fetch, platform, signal, streaming }, { meter: events, first, whole = false }) {
+  const meter = { ...events, start: (size) => events.start(size) };
   const file = await HttpFile.open(url, { fetch, init: whole ? {} : platform.requestInit, signal, meter, first, whole });
   let all = null;
   try {

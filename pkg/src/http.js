@@ -13,12 +13,22 @@ function totalOf(response) {
   return match ? { start: Number(match[1]), end: Number(match[2]) + 1, total: Number(match[3]) } : null;
 }
 
-// What must stay equal while a file is read. Weak tags and absent headers prove nothing.
-export function identityOf(response) {
-  const etag = response.headers.get('etag');
-  return { etag: etag?.startsWith('W/') ? null : etag, modified: response.headers.get('last-modified') };
+// What must stay equal while a file is read. Absent headers prove nothing.
+export const identityOf = ({ headers }) => ({ etag: headers.get('etag'), modified: headers.get('last-modified') });
+
+const isWeak = (etag) => etag.startsWith('W/');
+const valueOf = (etag) => (isWeak(etag) ? etag.slice(2) : etag);
+
+// A strong tag outweighs the date. A weak one stands for a file that means the same: another one proves a change, an equal one little.
+export function differs(a, b) {
+  const tagged = Boolean(a.etag && b.etag);
+  if (tagged && valueOf(a.etag) !== valueOf(b.etag)) return true;
+  if (tagged && !isWeak(a.etag) && !isWeak(b.etag)) return false;
+  return Boolean(a.modified && b.modified && a.modified !== b.modified);
 }
-export const differs = (a, b) => (a.etag && b.etag ? a.etag !== b.etag : Boolean(a.modified && b.modified && a.modified !== b.modified));
+
+// Without anything to compare, that is not known.
+export const isSame = (a, b) => Boolean((a.etag && b.etag) || (a.modified && b.modified)) && !differs(a, b);
 
 export class HttpFile {
   #url;
@@ -139,7 +149,7 @@ export class HttpFile {
     if (opened.response.status === 206 && !this.size) opened.cancel();
     if (!this.size) return this.#unranged(opened.response.status === 200 ? opened : null);
     this.identity = identityOf(opened.response);
-    this.#meter.start(this.size);
+    this.#meter.start(this.size, this.identity);
     const bytes = new Uint8Array(Math.min(first, this.size - start));
     this.#first = { start, bytes: await this.#fill(bytes, start, 0, opened) };
   }

@@ -4,6 +4,7 @@ import { HttpFile } from './http.js';
 import { parseHash } from './integrity.js';
 
 const ID = /^([\w.-]+\/[\w.-]+?)(?:@([\w.-]+(?:\/[\w.-]+)*?))?(?::([\w.-]+)|\/(.+\.gguf))?$/i;
+const COMMIT = /^[\da-f]{40}$/;
 
 export function parseId(text) {
   const match = ID.exec(text);
@@ -18,13 +19,19 @@ const encode = (path) => path.split('/').map(encodeURIComponent).join('/');
 export const idOf = ({ repo, revision, quant, file }) =>
   repo + (revision ? `@${revision}` : '') + (quant ? `:${quant}` : '') + (file ? `/${file}` : '');
 
-// Gives [{ name, url, sha256? }] for the wanted files. Hashes are those of the repository's own listing, which is asked for one file, too, if
-// `context.hashes` says that they will be checked.
+// Gives [{ name, url, alias?, sha256? }] for the wanted files; where the listing names a commit, all are of that one. Hashes are
+// those of the repository's own listing, which is asked for one file, too, if `context.hashes` says that they will be checked.
 export async function resolveHub({ host, repo, revision = 'main', quant, file }, context) {
-  const root = `${host.replace(/\/+$/, '')}/${encode(repo)}/resolve/${encodeURIComponent(revision)}/`;
+  const rootOf = (commit) => `${host.replace(/\/+$/, '')}/${encode(repo)}/resolve/${encodeURIComponent(commit)}/`;
+  const root = rootOf(revision);
   const listing = `${host.replace(/\/+$/, '')}/api/models/${encode(repo)}/revision/${encodeURIComponent(revision)}?blobs=true`;
-  const found = file && !context.hashes ? null : await (file ? tryList(listing, context) : list(listing, context));
-  const at = (path) => ({ name: path.split('/').pop(), url: root + encode(path), sha256: found?.get(path) ?? undefined });
+  const { commit, files: found } = (file && !context.hashes ? null : await (file ? tryList(listing, context) : list(listing, context))) ?? {};
+  const at = (path) => ({
+    name: path.split('/').pop(),
+    url: (commit ? rootOf(commit) : root) + encode(path),
+    alias: commit && root + encode(path),
+    sha256: found?.get(path) ?? undefined,
+  });
   if (file) return [at(file)];
   const names = found && [...found.keys()];
   if (quant) return [at(pickQuant(names ?? [], quant, repo))];
@@ -61,11 +68,12 @@ function pickQuant(names, quant, repo) {
   return fits.sort((a, b) => a.length - b.length || (a < b ? -1 : 1))[0];
 }
 
-// path -> SHA-256, which only large files have; null where the host has no listing.
+// The commit, where it is told, and path -> SHA-256, which only large files have; null where the host has no listing.
 async function list(url, context) {
   const reply = await getJson(url, context);
   if (!reply || !Array.isArray(reply.siblings)) return null;
-  return new Map(reply.siblings.map((file) => [String(file?.rfilename), parseHash(file?.lfs?.sha256)]));
+  const files = new Map(reply.siblings.map((file) => [String(file?.rfilename), parseHash(file?.lfs?.sha256)]));
+  return { commit: COMMIT.test(reply.sha) ? reply.sha : undefined, files };
 }
 
 // A host without a listing can still have the file: it is asked once.

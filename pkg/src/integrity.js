@@ -12,15 +12,15 @@ export function parseHash(text) {
   return base64 ? Array.from(atob(`${base64}=`), (char) => char.charCodeAt(0).toString(16).padStart(2, '0')).join('') : null;
 }
 
-// The hash that is wanted for a file, by its address or its name.
-export function wantedHash(integrity = {}, { name, url }) {
-  const key = [url, name].find((one) => Object.hasOwn(integrity, one));
+// The hash that is wanted for a file, by its address (one by branch, another by commit) or its name.
+export function wantedHash(integrity = {}, { name, url, alias }) {
+  const key = [url, alias, name].find((one) => Object.hasOwn(integrity, one));
   return key && integrity[key];
 }
 
 // A hash that names no file would not be checked.
 export function checkNames(integrity, files) {
-  const known = files.flatMap(({ name, url }) => [name, url]).filter(Boolean);
+  const known = files.flatMap(({ name, url, alias }) => [name, url, alias]).filter(Boolean);
   const lost = Object.keys(integrity ?? {}).find((key) => !known.includes(key));
   if (lost) throw badInput(`options.integrity names '${lost}', which is none of the files that are read: ${files.map((file) => file.name).join(', ')}.`);
 }

@@ -19,7 +19,7 @@ async function resolve(spec, context) {
   try {
     const record = await readRecord(context.store, spec);
     if (record && (await areWhole(context.store, record.files))) return record.files;
-    const places = await answered(ask, record?.files, context);
+    const places = asBefore(await answered(ask, record?.files, context), record?.files);
     await writeRecord(context.store, spec, places);
     return places;
   } catch (error) {
@@ -28,6 +28,10 @@ async function resolve(spec, context) {
     return ask();
   }
 }
+
+// A file whose hash is what it was stays at the commit where it is kept in part, whatever else has changed in its repository.
+const asBefore = (places, known = []) =>
+  places.map((place) => known.find((one) => place.sha256 && place.alias && one.alias === place.alias && one.sha256 === place.sha256) ?? place);
 
 const fromServer = (spec, context) => {
   const asked = { ...context, hashes: Boolean(context.store) };

@@ -29,7 +29,7 @@ export class Progress {
     };
     const emit = (status, at = loaded) => {
       const bytesPerSecond = speed(performance.now());
-      const etaMs = bytesPerSecond > 0 ? (1000 * (total - loaded)) / bytesPerSecond : null;
+      const etaMs = total && bytesPerSecond > 0 ? (1000 * (total - loaded)) / bytesPerSecond : null;
       this.#emit({ status, ...base, fromCache, loaded: at, total, progress: total ? (100 * at) / total : 0, bytesPerSecond, etaMs });
     };
     const now = () => {

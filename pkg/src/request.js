@@ -69,6 +69,15 @@ export class Requests {
     const stop = () => attempt.abort(this.signal.reason);
     if (this.signal.aborted) throw aborted(this.signal);
     this.signal.addEventListener('abort', stop, { once: true });
+    // Not every fetch hears of an abort, nor every time.
+    let fail;
+    attempt.signal.addEventListener('abort', () => fail?.(attempt.signal.reason), { once: true });
+    const unlessEnded = (promise) =>
+      new Promise((resolve, reject) => {
+        fail = reject;
+        promise.then(resolve, reject);
+        if (attempt.signal.aborted) reject(attempt.signal.reason);
+      });
     let timer;
     const touch = () => {
       clearTimeout(timer);
@@ -85,13 +94,14 @@ export class Requests {
     touch();
     let response;
     try {
-      response = await this.#fetch(this.#url, { ...this.#init, headers: range ? { Range: range } : {}, signal: attempt.signal });
+      const asked = this.#fetch(this.#url, { ...this.#init, headers: range ? { Range: range } : {}, signal: attempt.signal });
+      response = await unlessEnded(Promise.resolve(asked));
     } catch (error) {
       release();
       throw this.#hiccup(error);
     }
     const { status } = response;
-    if (status === 200 || status === 206) return { response, touch, release, cancel };
+    if (status === 200 || status === 206) return { response, touch, release, cancel, unlessEnded };
     const wait = retryAfter(response);
     cancel();
     const what = `the server answered ${status} ${response.statusText}`.trim();
@@ -99,13 +109,13 @@ export class Requests {
     throw Object.assign(this.failed(what, advice[status] ?? 'Check the address.'), { status });
   }
 
-  async *chunks({ response, touch, release, cancel }) {
+  async *chunks({ response, touch, release, cancel, unlessEnded }) {
     if (!response.body) return release();
     const reader = response.body.getReader();
     let whole = false;
     try {
       for (;;) {
-        const { done, value } = await reader.read().catch((error) => {
+        const { done, value } = await unlessEnded(reader.read()).catch((error) => {
           throw this.#hiccup(error);
         });
         whole = done;

@@ -29,11 +29,14 @@ export interface ProgressEvent {
 }
 
 /**
- * Where files of addresses and of Hugging Face ids are kept for later loads. 'auto': in browsers the private file system (OPFS), else the Cache
- * API; in Node, Deno and Bun the folder $EDGE_RERANKER_CACHE, else `edge-reranker` in $XDG_CACHE_HOME or ~/.cache; in edge runtimes nowhere.
+ * Where files of addresses and of Hugging Face ids are kept for later loads. 'auto': in browsers the private file system (OPFS) where
+ * pages can write it, else the Cache API; in Node, Deno and Bun the folder $EDGE_RERANKER_CACHE, else `edge-reranker` in $XDG_CACHE_HOME or
+ * ~/.cache; in edge runtimes nowhere.
  * A download that ends half way is gone on with by the next load, also after the tab or process has died; one of several at once downloads.
- * Files of ids are used as they are stored until `models.delete`; a plain address is asked whether it changed. Where nothing can be stored,
- * `warnings` says so and the model loads all the same. Use 'none' for signed addresses that are others each time.
+ * Files of ids are used as they are stored until `models.delete`; a plain address is asked whether it changed, by ETag,
+ * Last-Modified and length. A server that sends neither of the first two cannot tell of a new file of the same length, which is then not
+ * seen; a part of its file is begun anew, unless `integrity` is given. Where nothing can be stored, `warnings` says so and the model loads
+ * all the same. Use 'none' for signed addresses that are others each time.
  */
 export type CacheChoice = 'auto' | 'opfs' | 'cache-api' | 'none';
 

@@ -10,8 +10,11 @@ import { fileURLToPath } from 'node:url';
 import { models, Reranker } from '../../pkg/src/node.js';
 import { BLOCK, Entry } from '../../pkg/src/cache/entry.js';
 import { openFiles } from '../../pkg/src/cache/files.js';
+import * as platform from '../../pkg/src/platform/node.js';
+import { Progress } from '../../pkg/src/progress.js';
 import { patience } from '../../pkg/src/request.js';
 import { Sha256 } from '../../pkg/src/sha256.js';
+import { openSources } from '../../pkg/src/sources.js';
 import { faultServer } from './fault-server.mjs';
 import { fails, modelBytes } from './node-common.mjs';
 
@@ -51,6 +54,22 @@ async function visit(server, options = {}) {
 
 const gets = ({ served }) => served.requests.filter((one) => one.method === 'GET');
 const entryOf = async (address) => Entry.open(await openFiles(), address);
+
+const folders = async () => (await readdir(join(folder, 'models'))).filter((name) => name.startsWith('f') && !name.endsWith('.lock'));
+
+async function storedBytes(address) {
+  const entry = await entryOf(address);
+  return Buffer.concat(await Promise.all(Array.from({ length: entry.count }, (_, index) => entry.get(index, 0, entry.lengthOf(index)))));
+}
+
+// The file as an engine reads it that streams it.
+async function streamed(t, { model }) {
+  const spec = { kind: 'address', name: 'model.gguf', url: model };
+  const { files, close } = await openSources([spec], { platform, fetch, cache: 'auto', progress: new Progress(), streaming: true });
+  t.after(close);
+  await files[0].done();
+  return files[0];
+}
 
 // Starts a download and ends it when a block is stored.
 async function partly({ model }, start) {
@@ -140,6 +159,118 @@ test('a part of a file that changed is not gone on with', async (t) => {
   await partly(server, (signal) => Reranker.load({ model: server.model, signal }));
   act = { bytes: Buffer.concat([tiny, randomBytes(100)]) };
   assert.equal((await visit(server)).bytes, act.bytes.length);
+});
+
+for (const [what, ...tags] of [['weak tags', 'W/"one"', 'W/"two"'], ['no tags and no dates', '', '']]) {
+  test(`a part is never mixed with another file of its length: ${what}`, async (t) => {
+    const other = Buffer.concat([tiny, randomBytes(large.length - tiny.length)]);
+    let act = { etag: tags[0], stall: 0 };
+    const server = await serving(t, large, ({ start }) => (start >= BLOCK ? act : { ...act, stall: undefined }));
+    await partly(server, (signal) => models.download(server.model, { signal }));
+    act = { etag: tags[1], bytes: other };
+    const events = [];
+    await models.download(server.model, { onProgress: (event) => events.push(event) });
+    assert.equal(events.find((event) => event.status === 'download').loaded, 0);
+    assert.ok(other.equals(await storedBytes(server.model)));
+  });
+}
+
+test('with a hash a part is gone on with where there are no tags and no dates', async (t) => {
+  let act = { etag: '', stall: 0 };
+  const server = await serving(t, large, ({ start }) => (start >= BLOCK ? act : { ...act, stall: undefined }));
+  const integrity = { 'model.gguf': hashOf(large) };
+  await partly(server, (signal) => models.download(server.model, { signal, integrity }));
+  act = { etag: '' };
+  server.reset();
+  await models.download(server.model, { integrity });
+  assert.equal(server.served.bytes, large.length - BLOCK);
+});
+
+test('who reads the old file does not remove the new one', async (t) => {
+  let act = { etag: '"one"' };
+  const server = await serving(t, large, () => act);
+  await models.download(server.model);
+  const reader = await streamed(t, server);
+  const other = Buffer.concat([tiny, randomBytes(large.length - tiny.length)]);
+  act = { etag: '"two"', bytes: other };
+  await models.download(server.model);
+  for (let round = 0; round < 2; round++) await fails(reader.read(BLOCK, 2 * BLOCK), 'download', /another one by now.*Load again/);
+  assert.equal(await models.isCached(server.model), true);
+  assert.ok(other.equals(await storedBytes(server.model)));
+});
+
+test('a lost block is not replaced by one of another file, though tags are missing', async (t) => {
+  let act = { etag: '' };
+  const server = await serving(t, large, () => act);
+  await models.download(server.model);
+  const reader = await streamed(t, server);
+  const { key, blocks } = await entryOf(server.model);
+  await rm(join(folder, 'models', key, blocks.get(1)));
+  act = { etag: '', bytes: randomBytes(large.length) };
+  await fails(reader.read(BLOCK, 2 * BLOCK), 'download', /another one by now/);
+  assert.equal(await models.isCached(server.model), false);
+});
+
+for (const stored of [true, false]) {
+  test(`a model that is deleted while it is streamed stays deleted, and is read on (stored before: ${stored})`, async (t) => {
+    const server = await serving(t, large);
+    if (stored) await models.download(server.model);
+    const reader = await streamed(t, server);
+    await until(() => models.isCached(server.model));
+    await until(async () => !(await readdir(join(folder, 'models'))).some((name) => name.endsWith('.lock')));
+    assert.equal(await models.delete(server.model), true);
+    for (let at = 0; at < large.length; at += BLOCK) assert.ok(large.subarray(at, at + BLOCK).equals(await reader.read(at, Math.min(at + BLOCK, large.length))));
+    assert.deepEqual([await folders(), (await models.usage()).models], [[], []]);
+  });
+}
+
+test('an abort ends a download whose fetch does not hear of it', async (t) => {
+  const server = await serving(t, large, ({ start }) => (start >= BLOCK ? { stall: 0 } : {}));
+  const deaf = (url, { signal, ...init }) => fetch(url, init);
+  await partly(server, (signal) => models.download(server.model, { signal, fetch: deaf }));
+  assert.equal(await models.delete(server.model), true);
+  assert.deepEqual(await folders(), []);
+});
+
+test('what a write that was cut short has left is removed by the next download', async (t) => {
+  let held = true;
+  const server = await serving(t, large, ({ start }) => (held && start >= BLOCK ? { stall: 0 } : {}));
+  await partly(server, (signal) => models.download(server.model, { signal }));
+  held = false;
+  const { key } = await entryOf(server.model);
+  await writeFile(join(folder, 'models', key, `.1-${BLOCK}-0123456789abcdef.77.3`), randomBytes(1000));
+  await models.download(server.model);
+  assert.equal((await readdir(join(folder, 'models', key))).length, 5); // four blocks and the journal
+});
+
+test('files of the hub are of the commit that its listing names', async (t) => {
+  const commits = ['1'.repeat(40), '2'.repeat(40), '3'.repeat(40)];
+  let [sha] = commits;
+  let sha256 = hashOf(large);
+  let held = true;
+  const json = () => ({ sha, siblings: [{ rfilename: 'model.gguf', lfs: { sha256 } }] });
+  const server = await serving(t, large, ({ path, start }) => (path.startsWith('/api/') ? { json: json() } : held && start >= BLOCK ? { stall: 0 } : {}));
+  const options = { remoteHost: server.url };
+  const addressAt = (commit) => `${server.url}/own/name/resolve/${commit}/model.gguf`;
+  await partly({ model: addressAt(sha) }, (signal) => models.download('own/name', { ...options, signal }));
+  held = false;
+  [, sha] = commits; // with the same file
+  server.reset();
+  await models.download('own/name', { ...options, integrity: { [addressAt('main')]: sha256 } });
+  assert.equal(server.served.bytes, large.length - BLOCK);
+  assert.equal((await folders()).length, 1);
+  [, , sha] = commits;
+  const other = randomBytes(1000);
+  sha256 = hashOf(other);
+  const before = await entryOf(addressAt(commits[0]));
+  await before.begin({ address: addressAt(commits[0]), name: 'model.gguf', size: large.length });
+  const next = await faultServer(other, ({ path }) => (path.startsWith('/api/') ? { json: json() } : {}));
+  t.after(next.close);
+  const through = (url, init) => fetch(String(url).replace(server.url, next.url), init);
+  await models.download('own/name', { ...options, fetch: through });
+  assert.equal((await entryOf(addressAt(sha))).whole, true);
+  assert.deepEqual((await models.usage()).models.map((one) => one.bytes), [1000]); // the old commit's part is gone
+  assert.equal((await folders()).length, 1);
 });
 
 test('two processes fetch a model once; when the first dies, the second goes on', async (t) => {

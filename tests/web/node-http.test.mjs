@@ -326,6 +326,18 @@ test('progress: the speed is that of the last seconds, and what comes after the 
   assert.deepEqual([...new Set(events.map((event) => event.status))], ['initiate', 'download', 'progress', 'verify', 'done']);
 });
 
+test('progress: without a length there is no end to tell', (t) => {
+  let clock = 0;
+  t.mock.method(performance, 'now', () => clock);
+  const events = [];
+  const meter = new Progress((event) => events.push(event), 'a model').file('a.gguf');
+  meter.start(0);
+  clock = 1000;
+  meter.add(5000);
+  const { status, loaded, bytesPerSecond, etaMs } = events.at(-1);
+  assert.deepEqual([status, loaded, bytesPerSecond, etaMs], ['progress', 5000, 5000, null]);
+});
+
 test('ids are told from addresses', () => {
   assert.deepEqual({ ...parseId('Qwen/Qwen3-Reranker-0.6B') }, { repo: 'Qwen/Qwen3-Reranker-0.6B', revision: undefined, quant: undefined, file: undefined });
   assert.equal(parseId('a/b@refs/pr/1:Q4_0').revision, 'refs/pr/1');

@@ -108,6 +108,18 @@ for (const options of [{}, { worker: false }, { cache: 'cache-api' }, { cache: '
   });
 }
 
+test('where pages cannot write the private file system, page and worker keep a model in the Cache', async (t) => {
+  const open = await newSite(t);
+  const server = await serving(t, large);
+  const page = await open();
+  await page.context().addInitScript(() => delete FileSystemFileHandle.prototype.createWritable);
+  await page.reload();
+  const first = await visit(page, server, { worker: false });
+  assert.deepEqual([first.results, first.warnings, first.bytes], [2, [], large.length], first.message);
+  assert.equal(await page.evaluate(async (model) => (await import('./edge-reranker/src/index.js')).models.isCached(model, { cache: 'cache-api' }), server.model), true);
+  assert.equal((await visit(page, server, { cache: 'opfs', worker: false })).code, 'unsupported');
+});
+
 for (const worker of [true, false]) {
   test(`a page that closes leaves a part, which the next one completes (worker: ${worker})`, async (t) => {
     const open = await newSite(t);

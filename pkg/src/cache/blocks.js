@@ -1,4 +1,5 @@
 // Reading a stored file across its blocks, and its end as a part.
+import { RerankError } from '../errors.js';
 import { hashFile, mismatch } from '../integrity.js';
 import { BLOCK } from './entry.js';
 import { StorageError } from './storage-error.js';
@@ -17,6 +18,9 @@ export async function assemble(start, end, bytesOf) {
   }
   return out;
 }
+
+export const changed = (url) =>
+  new RerankError('download', `What was stored of ${url} is damaged or gone, and the file there is another one by now. Load again to read it anew.`);
 
 // Of the file as it is stored. A block that cannot be read is a StorageError.
 export const hashEntry = (entry, { meter, signal }) =>

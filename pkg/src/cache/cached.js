@@ -1,6 +1,6 @@
 // A file behind an address, by way of the store: what is there is read from there; what is missing is downloaded, by one of all who want it.
 import { aborted, follow, throwIfAborted } from '../errors.js';
-import { differs, HttpFile, identityOf } from '../http.js';
+import { differs, HttpFile, identityOf, isSame } from '../http.js';
 import { lengthOf } from '../request.js';
 import { finish, hashEntry } from './blocks.js';
 import { Download } from './download.js';
@@ -19,11 +19,14 @@ export async function openCached(place, context, meter) {
   const { store } = context;
   const entry = await Entry.open(store, place.url);
   if (await isUsable(entry, place, context, meter)) return fromStore(entry, place, context, meter);
+  const refused = entry.whole ? entry.journal : null;
   await stored(store.place, () => removeStale(store, entry.key));
   const release = await holdLock(entry, place, context, meter);
   try {
     await entry.look(); // another one may have finished it meanwhile
-    if (!(await isUsable(entry, place, context, meter))) return await download(entry, place, context, meter, release);
+    const usable = !entry.isCopy(refused) && (await isUsable(entry, place, context, meter, true));
+    if (!usable && entry.whole) await entry.remove();
+    if (!usable) return await download(entry, place, context, meter, release);
     await release();
     return fromStore(entry, place, context, meter);
   } catch (error) {
@@ -48,19 +51,18 @@ async function holdLock({ key }, { url }, { store, signal }, meter) {
   }
 }
 
-// True if it is whole and the file that is wanted. Else what is left of it is a part of that file, or nothing.
-async function isUsable(entry, place, context, meter) {
+// True if it is whole and the file that is wanted. `held` where the lock is.
+async function isUsable(entry, place, context, meter, held = false) {
   if (!entry.whole) return false;
-  if (place.sha256 ? await hasHash(entry, place, context, meter) : place.fixed || (await isCurrent(entry, place, context))) return true;
-  if (entry.whole) await entry.remove();
-  return false;
+  return place.sha256 ? hasHash(entry, place, context, meter, held) : place.fixed || isCurrent(entry, place, context);
 }
 
-async function hasHash(entry, { sha256 }, { signal }, meter) {
+async function hasHash(entry, { sha256 }, { signal }, meter, held) {
   if (entry.journal.sha256) return entry.journal.sha256 === sha256;
   try {
     if ((await hashEntry(entry, { meter, signal })) !== sha256) return false;
-    await entry.publish(sha256);
+    const publish = () => entry.publish(sha256);
+    await (held ? publish() : entry.ifStill(publish).catch(() => {}));
     return true;
   } catch (error) {
     if (error instanceof StorageError) return false; // a block is damaged, and now missing
@@ -68,7 +70,8 @@ async function hasHash(entry, { sha256 }, { signal }, meter) {
   }
 }
 
-// Asks the server whether the file is still the one that was stored. Where there is no answer soon, it is.
+// Asks the server whether the file is still the one that was stored. Where there is no answer soon, it is; so it is where
+// nothing can be compared but an equal length.
 async function isCurrent({ journal }, { url }, { fetch, signal, platform }) {
   const controller = new AbortController();
   const stop = () => controller.abort();
@@ -88,13 +91,20 @@ async function isCurrent({ journal }, { url }, { fetch, signal, platform }) {
   }
 }
 
+// A part of an earlier load is gone on with where it is known to be of this file, or where the hash of the whole will tell.
+function goesOn({ journal }, { sha256 }, size, identity) {
+  if (!journal || !identity || journal.size !== size) return false;
+  const hashed = sha256 && [journal.wanted, journal.sha256].includes(sha256);
+  return hashed ? !differs(journal, identity) : isSame(journal, identity);
+}
+
 // Fetches what is missing. `release` is called at the end, whichever it is.
 async function download(entry, place, context, meter, release) {
   const { fetch, platform } = context;
   const controller = new AbortController();
   const unfollow = follow(context.signal, controller);
   const { signal } = controller;
-  const counted = { start: (size) => meter.start(size, { here: size === entry.size ? entry.bytes : 0 }), add: meter.add };
+  const counted = { start: (size, identity) => meter.start(size, { here: goesOn(entry, place, size, identity) ? entry.bytes : 0 }), add: meter.add };
   const complete = entry.count > 0 && entry.blocks.size === entry.count;
   const http = await HttpFile.open(place.url, {
     fetch,
@@ -108,10 +118,11 @@ async function download(entry, place, context, meter, release) {
     throw error;
   });
   try {
-    const journal = { address: place.url, name: place.name, size: http.size, ...http.identity };
+    const journal = { address: place.url, name: place.name, size: http.size, wanted: place.sha256, ...http.identity };
     if (http.ranged) {
-      if (entry.size !== http.size || differs(entry.journal, http.identity)) await entry.remove();
+      if (!goesOn(entry, place, http.size, http.identity)) await entry.remove();
       await entry.begin(journal);
+      await entry.tidy();
       return new Download({ http, entry, place, context, meter, release, controller, unfollow });
     }
     await drainInto(entry, http, journal);

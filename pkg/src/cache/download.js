@@ -1,7 +1,8 @@
 // The download of one file into its entry, while the engine reads it already: blocks go to both. A few are fetched at once, in the order of
 // the file from where the engine reads. Where the store fails, the engine goes on with what comes from the network.
+import { aborted } from '../errors.js';
 import { hashFile, mismatch, newHash, update } from '../integrity.js';
-import { assemble, finish } from './blocks.js';
+import { assemble, changed, finish } from './blocks.js';
 import { BLOCK } from './entry.js';
 import { StorageError } from './storage-error.js';
 
@@ -16,6 +17,9 @@ export class Download {
   #context;
   #meter;
   #release;
+  #held = true; // the lock
+  #released = null;
+  #over = false;
   #controller;
   #unfollow;
   #jobs = new Map(); // index -> { bytes, kept }, promises
@@ -25,6 +29,7 @@ export class Download {
   #hash;
   #hashed = 0; // blocks
   #hashing = Promise.resolve();
+  #running;
   #all;
 
   // The `controller` follows the signal of the load until `unfollow`. The `release` of the lock is called at the end, whichever it is.
@@ -40,7 +45,9 @@ export class Download {
     this.#unfollow = unfollow;
     this.#cursor = entry.firstMissing;
     this.#hash = place.sha256 ? newHash() : null;
-    this.#all = this.#run().finally(release);
+    this.#running = this.#run().finally(() => (this.#over = true));
+    this.#running.catch(() => this.#letGo().catch(() => {}));
+    this.#all = this.#running.then(() => this.#letGo());
     this.#all.catch(() => {}); // heard by `done`, or by who reads on
   }
 
@@ -65,18 +72,31 @@ export class Download {
     this.#unfollow();
     this.#controller.abort();
     this.#http.close();
-    if (this.#broken && !this.#context.mustStore) {
-      await Promise.allSettled([...this.#jobs.values()].map((job) => job.kept));
-      await this.#entry.remove().catch(() => {}); // it would never become whole
-    }
-    await this.#release();
+    await this.#letGo();
+    await this.#settled();
+    if (this.#foreign || (this.#broken && !this.#context.mustStore)) await this.#remove(); // it would never become whole
   };
 
   // The engine refused the file. One with a hash is what its host publishes, and stays.
   discard = async () => {
     await this.close();
-    if (!this.#place.sha256) await this.#entry.remove().catch(() => {});
+    if (!this.#place.sha256) await this.#remove();
   };
+
+  #remove = () => this.#entry.ifStill(() => this.#entry.remove()).catch(() => {});
+
+  // Nothing is written without the lock: it would bring back what is deleted as soon as the lock is free.
+  #letGo = () => (this.#released ??= this.#settle());
+
+  async #settle() {
+    await this.#running.catch(() => {});
+    await this.#settled();
+    this.#held = false;
+    await this.#settled();
+    await this.#release();
+  }
+
+  #settled = () => Promise.allSettled([...this.#jobs.values()].map((job) => job.kept));
 
   async #run() {
     // A block of an earlier part may turn out to be damaged when it is hashed: then it is fetched, too.
@@ -84,14 +104,14 @@ export class Download {
     do {
       await this.#fetchAll();
       if (this.#broken) throw this.#broken;
-      if (this.#controller.signal.aborted) return;
+      if (this.#controller.signal.aborted) throw aborted(this.#controller.signal);
       got = await this.#digest();
     } while (this.#entry.blocks.size < this.#entry.count);
     try {
       await finish(this.#entry, this.#place, { meter: this.#meter, signal: this.#controller.signal, got });
     } catch (error) {
       if (error instanceof StorageError) this.#break(error);
-      else this.#foreign = error;
+      else if (error.code !== 'aborted') this.#foreign = error;
       throw error;
     }
   }
@@ -106,7 +126,7 @@ export class Download {
       return -1;
     };
     const work = async () => {
-      for (let index; !this.#broken && !this.#controller.signal.aborted && (index = next()) >= 0; ) {
+      for (let index; !this.#over && !this.#broken && !this.#controller.signal.aborted && (index = next()) >= 0; ) {
         this.#cursor = index + 1;
         await this.#fetch(index).kept;
       }
@@ -129,7 +149,7 @@ export class Download {
     let job = this.#jobs.get(index);
     if (job) return job;
     const start = index * BLOCK;
-    const bytes = this.#http.read(start, Math.min(start + BLOCK, this.size));
+    const bytes = this.#http.read(start, Math.min(start + BLOCK, this.size)).then((all) => this.#accepted(index, all));
     const kept = bytes.then((all) => this.#keep(index, all)).finally(() => this.#jobs.delete(index));
     kept.catch(() => {}); // whoever reads the block hears of the failure
     job = { bytes, kept };
@@ -137,8 +157,14 @@ export class Download {
     return job;
   }
 
+  async #accepted(index, bytes) {
+    if (await this.#entry.accepts(index, bytes)) return bytes;
+    throw (this.#foreign ??= changed(this.url));
+  }
+
   async #keep(index, bytes) {
     if (this.#broken) return;
+    if (!this.#held) return this.#entry.ifStill(() => this.#entry.put(index, bytes)).catch(() => {}); // it was lost since
     try {
       await this.#entry.put(index, bytes);
     } catch (error) {
@@ -157,7 +183,7 @@ export class Download {
 
   // Hashes on while the next blocks are there; `bytes` are those of block `index`.
   async #hashOn(index, bytes) {
-    while (this.#hash && this.#entry.blocks.has(this.#hashed)) {
+    while (this.#hash && !this.#controller.signal.aborted && this.#entry.blocks.has(this.#hashed)) {
       const length = this.#entry.lengthOf(this.#hashed);
       const block = index === this.#hashed ? bytes : await this.#entry.get(this.#hashed, 0, length);
       if (!block) return;

@@ -13,13 +13,16 @@ const utf8 = new TextEncoder();
 
 const digestOf = async (bytes) => (await sha256(bytes)).slice(0, 16);
 
+const nameOf = async (index, bytes) => `${index}-${bytes.length}-${await digestOf(bytes)}`;
+
 export const keyOf = async (kind, text) => `${kind}${(await sha256(utf8.encode(text))).slice(0, 32)}`;
 
 export class Entry {
   #store;
   #checked = new Set(); // the blocks that were written or read whole
+  #lost = new Map(); // index -> name, of blocks that could not be read
   key;
-  journal = null; // { address, name, size, block, etag, modified, sha256, whole, at }
+  journal = null; // { id, address, name, size, block, etag, modified, wanted, sha256, whole, at }
   blocks = new Map(); // index -> name
 
   static async open(store, address) {
@@ -67,7 +70,31 @@ export class Entry {
 
   // Starts a part. Blocks that are there stay: the caller knows that they are of this file.
   async begin(fields) {
-    await this.#write({ ...fields, version: VERSION, block: BLOCK, whole: false, at: Date.now() });
+    const id = this.journal?.id ?? `${Date.now()}-${Math.random()}`; // of this copy, until it is removed
+    await this.#write({ ...fields, id, version: VERSION, block: BLOCK, whole: false, at: Date.now() });
+  }
+
+  // True if `other` is of the copy that was read here.
+  isCopy(other) {
+    return Boolean(this.journal && other) && this.journal.id === other.id;
+  }
+
+  // For who does not hold the lock: `act`, unless somebody else holds it, or has removed or replaced this copy since it was read.
+  async ifStill(act) {
+    const release = await this.#store.lock(this.key, { wait: false });
+    if (!release) return;
+    try {
+      if (this.isCopy(await readJournal(this.#store, this.key))) await act();
+    } finally {
+      await release();
+    }
+  }
+
+  // Removes what writes that were cut short have left. Only for who holds the lock.
+  async tidy() {
+    const known = new Set([JOURNAL, ...this.blocks.values()]);
+    const names = await this.#store.names(this.key).catch(() => []);
+    for (const [name] of names) if (!known.has(name)) await this.#store.remove(this.key, name).catch(() => {});
   }
 
   async publish(sha256) {
@@ -75,10 +102,17 @@ export class Entry {
   }
 
   async put(index, bytes) {
-    const name = `${index}-${bytes.length}-${await digestOf(bytes)}`;
+    const name = await nameOf(index, bytes);
     await this.#do(() => this.#store.put(this.key, name, bytes));
     this.#checked.add(index);
     this.blocks.set(index, name);
+    this.#lost.delete(index);
+  }
+
+  // False if a block that was lost here was another one: then the file behind the address has changed.
+  async accepts(index, bytes) {
+    const lost = this.#lost.get(index);
+    return !lost || lost === (await nameOf(index, bytes));
   }
 
   // Bytes of one block from `start` to `end`, counted from its beginning; null if it is not there or damaged: then it is no longer there.
@@ -98,6 +132,7 @@ export class Entry {
     }
     this.blocks.delete(index);
     this.#checked.delete(index);
+    this.#lost.set(index, name);
     await this.#store.remove(this.key, name).catch(() => {});
     return null;
   }
@@ -106,6 +141,7 @@ export class Entry {
     this.journal = null;
     this.blocks.clear();
     this.#checked.clear();
+    this.#lost.clear();
     await this.#do(() => this.#store.remove(this.key));
   }
 

@@ -1,22 +1,21 @@
 // A file that is whole in the store. A block that cannot be read any more is fetched anew, if the file behind the address is the same.
-import { RerankError } from '../errors.js';
 import { differs, HttpFile } from '../http.js';
-import { assemble } from './blocks.js';
+import { assemble, changed } from './blocks.js';
 import { BLOCK } from './entry.js';
 
 export function fromStore(entry, { name, url, sha256 }, { fetch, signal, platform }, meter) {
-  const { size } = entry;
+  const { size, journal } = entry;
   const mending = new Map(); // index -> promise of bytes
   let opening = null;
+  let keeping = Promise.resolve();
   let loading = true;
   meter.start(size, { cached: true });
 
   async function open(from) {
     const http = await HttpFile.open(url, { fetch, init: platform.requestInit, signal: loading ? signal : undefined, from, first: 1 });
-    if (http.ranged && http.size === size && !differs(http.identity, entry.journal)) return http;
+    if (http.ranged && http.size === size && !differs(http.identity, journal)) return http;
     http.close();
-    await entry.remove().catch(() => {});
-    throw new RerankError('download', `The stored copy of ${url} is damaged, and the file there is another one by now. Load again to read it anew.`);
+    throw changed(url); // what is stored by now may be the new file: the next load looks
   }
 
   async function fetchBlock(index) {
@@ -26,7 +25,12 @@ export function fromStore(entry, { name, url, sha256 }, { fetch, signal, platfor
       throw error;
     });
     const bytes = await (await opening).read(start, Math.min(start + BLOCK, size));
-    await entry.put(index, bytes).catch(() => {}); // else the next load tries again
+    if (!(await entry.accepts(index, bytes))) {
+      await remove();
+      throw changed(url);
+    }
+    keeping = keeping.then(() => entry.ifStill(() => entry.put(index, bytes))).catch(() => {}); // else the next load tries again
+    await keeping;
     return bytes;
   }
 
@@ -35,7 +39,11 @@ export function fromStore(entry, { name, url, sha256 }, { fetch, signal, platfor
     return mending.get(index);
   }
 
-  const close = async () => (await opening?.catch(() => null))?.close();
+  const remove = () => entry.ifStill(() => entry.remove()).catch(() => {});
+  const close = async () => {
+    (await opening?.catch(() => null))?.close();
+    await keeping;
+  };
 
   return {
     name,
@@ -56,7 +64,7 @@ export function fromStore(entry, { name, url, sha256 }, { fetch, signal, platfor
     // The engine refused the file. One with a hash is what its host publishes, and stays.
     async discard() {
       await close();
-      if (!sha256) await entry.remove().catch(() => {});
+      if (!sha256) await remove();
     },
   };
 }

@@ -1,5 +1,5 @@
 // One download at a time among the processes of a machine. The holder touches its lock file every second; one that was not touched for
-// a while, or whose process is gone, is taken over. Should two ever hold one lock, bytes are fetched twice and nothing worse happens.
+// a while, or whose process is gone, is taken over. Should two ever hold one lock, bytes are fetched twice, or one of them keeps nothing.
 import { randomUUID } from 'node:crypto';
 import { readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';

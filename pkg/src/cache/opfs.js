@@ -8,12 +8,15 @@ const missing = (error) => {
   throw error;
 };
 
-// Workers have a fast way to write, which is not atomic: blocks bear checksums, and the small journal takes the other way where there is one.
+// Pages can write only so; some browsers have the private file system for workers alone. Page and worker must find the same place.
+export const hasOpfs = () =>
+  typeof globalThis.navigator?.storage?.getDirectory === 'function' && 'createWritable' in (globalThis.FileSystemFileHandle?.prototype ?? {});
+
+// Workers have a fast way to write, which is not atomic: blocks bear checksums, and the small journal takes the other way.
 const SMALL = 64 << 10;
 
 async function write(handle, bytes) {
-  const fast = typeof handle.createSyncAccessHandle === 'function';
-  if (fast && (bytes.length > SMALL || typeof handle.createWritable !== 'function')) {
+  if (bytes.length > SMALL && typeof handle.createSyncAccessHandle === 'function') {
     const access = await handle.createSyncAccessHandle();
     try {
       access.truncate(0);

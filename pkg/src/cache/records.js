@@ -1,7 +1,7 @@
 // Which files a model is made of, kept beside them, so that a model that is whole here needs no answer of any server.
 import { idOf } from '../hub.js';
 import { REMOTE_HOST } from '../registry.js';
-import { keyOf, readJournal, writeJournal } from './entry.js';
+import { Entry, keyOf, readJournal, writeJournal } from './entry.js';
 import { stored } from './storage-error.js';
 
 const hostOf = ({ host }) => host.replace(/\/+$/, '');
@@ -27,10 +27,21 @@ export async function readRecord(store, spec) {
 
 export async function writeRecord(store, spec, files) {
   const key = await keyFor(spec);
-  const record = { ...nameOf(spec), source: sourceOf(spec), files: files.map(({ name, url, sha256 }) => ({ name, url, sha256 })) };
+  const record = { ...nameOf(spec), source: sourceOf(spec), files: files.map(({ name, url, alias, sha256 }) => ({ name, url, alias, sha256 })) };
   const known = await readRecord(store, spec);
   if (known && JSON.stringify(known.files) === JSON.stringify(record.files)) return;
   await stored(store.place, () => writeJournal(store, key, record));
+  if (known) await removeUnnamed(store, known.files).catch(() => {}); // else removed when they are stale
+}
+
+// Files that a model was made of before, and that none is made of now.
+async function removeUnnamed(store, files) {
+  const named = (await allRecords(store)).flatMap((record) => record.files.map(({ url }) => url));
+  for (const { url } of files) {
+    if (named.includes(url)) continue;
+    const entry = await Entry.open(store, url);
+    await entry.ifStill(() => entry.remove());
+  }
 }
 
 export async function allRecords(store) {

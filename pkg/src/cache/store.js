@@ -3,11 +3,11 @@
 //     lock(key, { signal, wait }) -> release() }; sizes where a file can be there in part
 import { unsupported } from '../errors.js';
 import { openCacheApi } from './cache-api.js';
-import { openOpfs } from './opfs.js';
+import { hasOpfs, openOpfs } from './opfs.js';
 import { StorageError } from './storage-error.js';
 
 const BROWSER = {
-  opfs: { there: () => typeof globalThis.navigator?.storage?.getDirectory === 'function', open: openOpfs, what: 'a private file system (OPFS)' },
+  opfs: { there: hasOpfs, open: openOpfs, what: 'a private file system (OPFS) that pages can write' },
   'cache-api': { there: () => typeof caches !== 'undefined', open: openCacheApi, what: 'a Cache API' },
 };
 
