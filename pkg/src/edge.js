@@ -1,6 +1,6 @@
 // Entry for edge runtimes where the caller imports the WebAssembly module and passes it as `wasm`.
 import * as measure from './capabilities.js';
-import { createModels } from './models.js';
+import { createModels } from './models-later.js';
 import { load, RerankerBase } from './reranker.js';
 import * as edge from './platform/edge.js';
 

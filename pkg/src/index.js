@@ -1,6 +1,6 @@
 // Entry for pages, web workers and bundlers.
 import * as measure from './capabilities.js';
-import { createModels } from './models.js';
+import { createModels } from './models-later.js';
 import { load, RerankerBase } from './reranker.js';
 import * as web from './platform/web.js';
 

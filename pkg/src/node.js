@@ -1,6 +1,6 @@
 // Entry for Node, Deno and Bun.
 import * as measure from './capabilities.js';
-import { createModels } from './models.js';
+import { createModels } from './models-later.js';
 import { load, RerankerBase } from './reranker.js';
 import * as node from './platform/node.js';
 

@@ -1,7 +1,7 @@
 // Entry for Cloudflare Workers, which compile the imported module at deploy time. Their engine knows relaxed SIMD.
 import module from '../dist/edge_reranker_relaxed_bg.wasm';
 import * as measure from './capabilities.js';
-import { createModels } from './models.js';
+import { createModels } from './models-later.js';
 import { load, RerankerBase } from './reranker.js';
 import * as edge from './platform/edge.js';
 
