@@ -38,9 +38,12 @@ async function install() {
   try {
     const older = await olderNames()
     const used = async (path) => (await Promise.all(older.map((name) => match(name, path)))).some(Boolean)
-    await Promise.all(Object.keys(FILES).map(async (path) => {
+    // All have ended before anything is deleted: one that is still under way would open the cache again.
+    const kept = await Promise.allSettled(Object.keys(FILES).map(async (path) => {
       if (!isOnDemand(path) || (await used(path))) await keep(path, older)
     }))
+    const failed = kept.find(({ status }) => status === 'rejected')
+    if (failed) throw failed.reason
   } catch (error) {
     await caches.delete(NAME)
     throw error
