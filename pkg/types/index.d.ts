@@ -150,7 +150,9 @@ export interface RerankOptions extends ScoreOptions {
   returnDocuments?: boolean | null;
   /** Leaves out results whose score is below. */
   threshold?: number | null;
+  /** Not in this version: refused with `unsupported`. */
   chunk?: { tokens: number; overlap?: number; aggregate?: 'max' | 'mean' } | null;
+  /** Not in this version: refused with `unsupported`. */
   expand?: Expander | null;
 }
 
@@ -223,6 +225,7 @@ export class Reranker implements AsyncDisposable {
   ): AsyncIterable<{ index: number; relevanceScore: number }>;
   score(pairs: readonly (readonly [query: string, document: string])[], options?: ScoreOptions | null): Promise<Float32Array>;
   tokenize(query: string, document: string, options?: ScoreOptions | null): Promise<{ ids: Uint32Array; sharedPrefix: number }>;
+  /** Not in this version: fails with `unsupported`. */
   explain(query: string, document: string, options?: ScoreOptions | null): Promise<{ start: number; end: number; weight: number }[]>;
   info(): ModelInfo;
   unload(): Promise<void>;
