@@ -1,5 +1,6 @@
 // Requests for one address: each with a limit on silence, and tried again, later and later, where that may help.
 import { aborted, RerankError } from './errors.js';
+import { sleep } from './sleep.js';
 
 // How long to wait for a server and how often to ask it.
 export const patience = { attempts: 4, firstWaitMs: 400, longestWaitMs: 20_000, stallMs: 60_000 };
@@ -21,21 +22,6 @@ const advice = {
   429: 'The server asks for patience: try again later.',
 };
 export const laterAdvice = 'Try again later, or use another host.';
-
-async function sleep(ms, signal) {
-  if (signal.aborted) throw aborted(signal);
-  await new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(aborted(signal));
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    signal.addEventListener('abort', stop, { once: true });
-  });
-}
 
 // Seconds, or a date.
 function retryAfter(response) {
