@@ -116,7 +116,7 @@ def draw(units, total, cap, least, longest, forbidden, rng):
                     continue
                 a, b = (lang, other) if rng.random() < 0.5 else (other, lang)
                 q, p = tidy(u[a], a), tidy(u[b], b)
-                if not q or not p or not translated(q, p) or {q.casefold(), p.casefold()} & forbidden:
+                if not q or not p or not translated(q, p) or forbidden and (sentences(q) | sentences(p)) & forbidden:
                     continue
                 q = shortened(q, rng)
                 if (q, a, b) not in seen:
@@ -211,13 +211,22 @@ def write(path, rows):
         z.writelines((json.dumps(r, ensure_ascii=False, separators=(",", ":")) + "\n").encode() for r in rows)
 
 
+def sentences(text):
+    """A text and its sentences, as compared with the development sets; short ones could be anybody's."""
+    parts = [t.strip(" .…:;,*\"'").casefold() for t in [text, *re.split(r"(?<=[.!?。！？।])\s*|\n", text)]]
+    return {parts[0]} | {t for t in parts if len(t) > 24}
+
+
 def development(data):
-    """Every query and candidate of the development sets: nothing of it may be trained on."""
+    """Every query, candidate and sentence of the development sets: nothing of it may be trained on."""
     out = set()
     for path in glob.glob(os.path.join(glob.escape(data), "dev", "*.jsonl.gz")) if data else ():
         with gzip.open(path, "rt", encoding="utf8") as f:
             for row in map(json.loads, f):
-                out |= {t.strip(" .…:").casefold() for t in [row["query"], *(c["text"] for c in row["candidates"])]}
+                for t in [row["query"], *(c["text"] for c in row["candidates"])]:
+                    out |= sentences(t)
+    if data and not out:
+        raise SystemExit(f"--exclude: {data} has no dev/*.jsonl.gz with lists in it")
     return out
 
 

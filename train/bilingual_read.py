@@ -77,7 +77,8 @@ def mo(debs):
                 lang = language(m[1] or m[2] or m[3])
                 for key, text in catalogue(raw) if lang else ():
                     source = key.rpartition("\4")[2].rpartition("\0")[2]
-                    if source and "|" not in source:
+                    # LibreOffice's extended tips are sentences of its help, which development sets are made of
+                    if source and "|" not in source and "|extended_tip|" not in key:
                         yield key, "en", source
                         yield key, lang, text.rpartition("\0")[2]
     return collect(triples())
