@@ -23,8 +23,8 @@ import bilingual_read as R
 
 # name: (reader, Debian packages as a regular expression of whole names or one of PyPI as name==version, licence, pairs, pairs of a language, texts that a language must have)
 SOURCES = {
-    "iso-codes": (R.mo, r"iso-codes", "LGPL-2.1+", 30000, 500, 100),
-    "cldr": (R.cldr, r"unicode-cldr-core", "Unicode-DFS-2016", 50000, 700, 100),
+    "iso-codes": (R.mo, r"iso-codes", "LGPL-2.1+", 30000, 500, 300),
+    "cldr": (R.cldr, r"unicode-cldr-core", "Unicode-DFS-2016", 50000, 700, 1000),
     "libreoffice": (R.mo, r"libreoffice-l10n-(?!en-).+", "MPL-2.0", 100000, 2000, 100),
     "firefox": (R.firefox, r"firefox-esr-l10n-(?!all|en-ca).+", "MPL-2.0", 60000, 900, 100),
     "freedict": (R.freedict, r"dict-freedict-(?!all|jpn-|.*-jpn).+",
@@ -60,14 +60,14 @@ def clean(text, lang, longest):
     text = unicodedata.normalize("NFC", html.unescape(text)).replace("%PRODUCTNAME", "LibreOffice")
     text = re.sub(r"\s*\([_&~][A-Za-z0-9]\)", "", text)  # (_O), the mnemonic of scripts without Latin letters
     text = re.sub(r"<[^<>]{1,200}>", " ", text)
-    text = re.sub(r"^\?\w+:|^[^^]*\^|^(Project|Special):", "", text)  # contexts for translators
+    text = re.sub(r"^\?[\w-]+:|^[^^]*\^|^(Project|Special):", "", text)  # contexts for translators
     text = re.sub(r"&(?=\w)|~(?=\w)", "", text)
     if text.count("_") == 1:
         text = text.replace("_", "")
     holes = len(HOLES.findall(text))
     text = HOLES.sub(" ", text)
     text = re.sub(r"[\"'“”„«»‘’]\s*[\"'“”„«»‘’]|\(\s*\)|\[\s*\]", " ", text)
-    text = re.sub(r"^\s*\d+(\.\d+)*\.\s+|^\s*\d+(\.\d+)+\s|¶", "", text)  # numbers of sections
+    text = re.sub(r"^\s*([A-Z]\.)?\d+(\.\d+)*\.\s+|^\s*\d+(\.\d+)+\s|¶", "", text)  # numbers of sections
     text = re.sub(r"\s+", " ", text).strip(" .…:;,-–—*\t=/|\"'")
     letters = sum(c.isalpha() for c in text)
     if letters < (1 if lang in SPACELESS else 2) or letters < 0.55 * len(text.replace(" ", "")) or len(text) > longest or holes > 3:
