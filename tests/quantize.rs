@@ -11,9 +11,13 @@ use edge_reranker::{
 use futures::executor::block_on;
 
 fn quantized(model: &str, kind: &str) -> Vec<u8> {
+    quantized_as(model, kind.parse().unwrap())
+}
+
+fn quantized_as(model: &str, kind: QuantType) -> Vec<u8> {
     let file = block_on(ModelFile::open(files(model))).unwrap();
     let mut out = Vec::new();
-    block_on(quantize(&file, model, kind.parse::<QuantType>().unwrap(), &mut out, |_, _| Ok(()))).unwrap();
+    block_on(quantize(&file, model, kind, &mut out, |_, _| Ok(()))).unwrap();
     out
 }
 
@@ -93,4 +97,21 @@ fn names_and_sizes() {
     let (f32, q8) = (quantized("tiny-f32", "f32").len(), quantized("tiny-f32", "Q8_0").len());
     assert!(q8 * 2 < f32, "{q8} and {f32} bytes");
     assert_eq!(load(quantized("every-type.gguf", "q4_k")).info().quantization, "Q4_K");
+}
+
+#[test]
+fn the_embedding_may_have_a_type_of_its_own() {
+    let [q8, q4] = ["q8_0", "q4_0"].map(|name| name.parse::<QuantType>().unwrap());
+    let bytes = quantized_as("every-type.gguf", q8.with_embedding(q4));
+    let file = block_on(ModelFile::open(vec![SourceFile::new("m.gguf", MemorySource(bytes.clone().into()))])).unwrap();
+    for (name, tensor) in file.index.tensors().iter().filter(|(_, t)| t.shape.len() == 2) {
+        let wanted = match name.as_str() {
+            "token_embd.weight" => "Q4_0",
+            "cls.output.weight" => "F32",
+            _ => "Q8_0",
+        };
+        assert_eq!(tensor.dtype.name(), wanted, "{name}");
+    }
+    let far = distance(&scores(&load(bytes)), &scores(&load(quantized("every-type.gguf", "f32"))));
+    assert!(far < 1.0, "mean error {far}");
 }

@@ -1,4 +1,4 @@
-"""A small Qwen3 network for training on CPU, its structured initialisation, and its export as a Hugging Face folder.
+"""A small Qwen3 network for training, and its export as a Hugging Face folder.
 
 The network equals transformers' Qwen3ForCausalLM. What differs is the layout of the work: a batch is (head, queries, documents),
 where the head (PREFIX + instruction) is computed once, each query once, and each document attends to head, its own query and itself.
@@ -13,8 +13,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 CONFIG = dict(
-    vocab_size=16384, hidden_size=256, intermediate_size=512, num_hidden_layers=4, num_attention_heads=4,
-    num_key_value_heads=2, head_dim=64, rope_theta=1e10, rms_norm_eps=1e-6, max_position_embeddings=8192,
+    vocab_size=24576, hidden_size=256, intermediate_size=384, num_hidden_layers=5, num_attention_heads=4,
+    num_key_value_heads=4, head_dim=64, rope_theta=1e16, rms_norm_eps=1e-6, max_position_embeddings=8192,
 )
 
 
@@ -29,6 +29,16 @@ def heads(y, q_norm, k_norm, cos, sin, qh, kh, eps):
     a, b = x.chunk(2, -1)
     r = torch.cat([a * cos - b * sin, b * cos + a * sin], -1).to(y.dtype)
     return r[:, :qh], r[:, qh:], y[:, qh + kh :]
+
+
+def q4_0(x):
+    """x [.., 32 n] as a GGUF file of type Q4_0 holds it: blocks of 32 codes of four bits and a scale in half precision. The gradient passes as if
+    nothing had happened."""
+    b = x.detach().float().view(*x.shape[:-1], -1, 32)
+    top = b.gather(-1, b.abs().argmax(-1, keepdim=True))  # the largest by size becomes code -8
+    code = (b / (top / -8).masked_fill(top == 0, 1) + 8.5).floor().clamp(0, 15) - 8
+    held = (code * (top / -8).half().float()).view(x.shape)
+    return x + (held - x.detach())
 
 
 def swiglu(x):
@@ -56,9 +66,10 @@ class Layer(nn.Module):
 
 
 class Reranker(nn.Module):
-    def __init__(self, c, yes, no, dtype=torch.bfloat16):
+    def __init__(self, c, yes, no, dtype=torch.bfloat16, quantised=False):
         super().__init__()
         self.c, self.yes, self.no, self.dtype = c, yes, no, dtype
+        self.quantised = quantised  # embedding rows as Q4_0
         self.embed = nn.Parameter(torch.randn(c["vocab_size"], c["hidden_size"]) * 0.25)
         self.layers = nn.ModuleList(Layer(c) for _ in range(c["num_hidden_layers"]))
         self.norm = nn.Parameter(torch.ones(c["hidden_size"]))
@@ -96,6 +107,8 @@ class Reranker(nn.Module):
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=m, is_causal=causal, enable_gqa=True
         ).transpose(1, 2).reshape(-1, qh * d)
         x = F.embedding(torch.cat([head, query.reshape(-1), doc.reshape(-1)]), self.embed)
+        if self.quantised:
+            x = q4_0(x)
         for n, l in enumerate(self.layers):
             final = n == len(self.layers) - 1
             y = F.linear(self.rms(x, l.norm1).to(dt), l.qkv.to(dt)).view(-1, qh + 2 * kh, d)
@@ -119,162 +132,6 @@ class Reranker(nn.Module):
             h = swiglu(F.linear(self.rms(x, l.norm2).to(dt), l.gate_up.to(dt)))
             x = x + F.linear(h, l.down.to(dt))
         return self.rms(x.float(), self.norm) @ (self.embed[self.yes] - self.embed[self.no])
-
-
-def structured_init(model, tok, embed_npz, seed=0):
-    """Start from a network that already compares query and document.
-
-    hidden = [context-free vectors 88 | random identity code 128 | const 4 | weight 4 | after-"<Query" 4 | after-"<Document" 4 |
-              identity match 4 | similarity match 4 | pooled similarity 4 | free 12]
-    Layer 0 marks the query and the document part and adds the two previous tokens' codes to each token's identity code.
-    Layer 1 gathers the weighted mean vector of the query at the ">:" that ends it, and that of the document at the last token.
-    Layer 2 lets each document token look for the same (or a similar) token in the query: a match attends to the query, no match
-    attends to itself. In layer 3 the last token attends to that ">:" as strongly as the two means agree, and to the matches.
-    Positions must not disturb these comparisons, so they use the slowly rotating dimensions of each head (8 and up of 32).
-    All of it is only a start: every weight is trained.
-    """
-    c = model.c
-    h, d, qh, kh = c["hidden_size"], c["head_dim"], c["num_attention_heads"], c["num_key_value_heads"]
-    assert (h, d, qh, kh, c["num_hidden_layers"]) == (256, 64, 4, 2, 4), "the layout below is for these dimensions"
-    g = torch.Generator().manual_seed(seed)
-    rnd = lambda *s: torch.randn(*s, generator=g)
-    unit = lambda t: F.normalize(t, dim=-1)
-    frame = lambda n, k: torch.linalg.qr(rnd(n, k))[0]  # n x k, orthonormal columns
-    z = np.load(embed_npz)
-    st, weight = torch.from_numpy(z["vectors"]), torch.from_numpy(z["weight"])
-    weight = weight * st.norm(dim=-1)
-    st = unit(st) @ frame(88, 88)
-    cols = torch.arange(h)
-    ST, ID = cols[:88], cols[88:216]
-    CONST, WEIGHT, INQ, IND, MID, MST, SIM = (cols[216 + 4 * i : 220 + 4 * i] for i in range(7))
-    HALF = (ST[:44], ST[44:])
-    s, unit_const, unit_mark = 2.5, 1.75, 1.5
-    lw = weight.log()
-    lw = (lw - lw.mean()).clamp(-3, 1.5)
-    token = tok.token_to_id
-    template = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "Ċ", "ĊĊ", "assistant",
-                "<Instruct", "<Query", "<Document", ">:"]
-    assert all(token(t) is not None for t in template + ["Judge", "yes", "no"])
-    E = torch.zeros_like(model.embed)
-    E[:, ST], E[:, ID] = s * st, s * unit(rnd(len(E), 128))
-    E[:, CONST] = unit_const / 2
-    for t in template + ["Judge"]:
-        lw[token(t)] = -3
-        E[token(t), ST] = 0
-    per = 0.35  # residual units of the weight block for one natural logarithm
-    E[:, WEIGHT] = s * per / 2 * lw[:, None]
-    ident = lambda t: unit(E[token(t), ID])
-    slow = lambda a, b: torch.tensor([i + j for j in (0, 32) for i in range(a, b)])  # rotation pairs a..b-1
-    one = torch.full((4,), 0.5)  # unit vector over a block of four
-
-    def put(W, dims, block, value):
-        """W[dims, block] += value, a matrix or (column, row) vectors"""
-        if isinstance(value, tuple):
-            value = value[0][:, None] * value[1]
-        W[dims[:, None], block] += value
-
-    with torch.no_grad():
-        for t, sign in (("yes", 1), ("no", -1)):
-            E[token(t), ST] = 0
-            for block, amount in ((MID, 1.0), (MST, 0.3), (SIM, 2.0)):
-                E[token(t), block] = sign * amount * one
-        model.embed.copy_(E)
-        model.norm.fill_(1.0)
-        part = []
-        for l, gain in zip(model.layers, (2.0, 2.0, 1.6, 1.4)):
-            l.q_norm.fill_(gain)
-            l.k_norm.fill_(gain)
-            W = l.qkv.view(qh + 2 * kh, d, h)
-            Q, K, V, O = W[:qh], W[qh : qh + kh], W[qh + kh :], l.o.view(h, qh, d)
-            Q.zero_(), K.zero_(), V.mul_(0.1), O.mul_(0.2), l.down.mul_(0.1)
-            part.append((Q, K, V, O))
-
-        # Layer 0: heads 0 and 1 look for "<Document" and "<Query", heads 2 and 3 for the two previous tokens.
-        Q, K, V, O = part[0]
-        dims = slow(14, 32)
-        u = frame(len(dims), 2).T
-        put(K[0], dims, ID, 0.6 * rnd(len(dims), 128) / len(dims) ** 0.5)
-        for j, (word, block) in enumerate((("<Document", IND), ("<Query", INQ))):
-            put(Q[j], dims, CONST, (u[j], one))
-            put(K[0], dims, ID, (u[j], ident(word)))
-            r = cols[4 * j : 4 * j + 4]
-            V[0, r] = 0
-            put(V[0], r, ID, (one, ident(word) / 8.5))
-            O[:, j] = 0
-            put(O[:, j], block, r, unit_mark * torch.eye(4))
-        fast = torch.arange(5)
-        put(K[1], fast, CONST, (torch.ones(5), one))
-        V[1] = 0
-        put(V[1], cols[:64], ID, frame(128, 64).T / 3.4)
-        for back, amount in ((1, 0.5), (2, 0.25)):
-            f = model.freq[:5] * back
-            put(Q[1 + back], fast, CONST, (f.cos(), one))
-            put(Q[1 + back], 32 + fast, CONST, (-f.sin(), one))
-            O[:, 1 + back] = 0
-            put(O[:, 1 + back], ID, cols[:64], amount * frame(128, 64))
-
-        # Layer 1: weighted means. Key-value head n carries one half of the vectors; its first query head works at ">:", the other
-        # at the last token; elsewhere both rest on "Judge", whose vector is zero.
-        Q, K, V, O = part[1]
-        dims = slow(20, 32)
-        for kv in range(kh):
-            uA, uB, uW, uN, uC = frame(len(dims), 5).T
-            put(K[kv], dims, CONST, (0.8 * uC / unit_const, one))
-            put(K[kv], dims, INQ, (0.6 * uA / unit_mark, one))
-            put(K[kv], dims, IND, (-0.6 * uA / unit_mark, one))
-            put(K[kv], dims, IND, (0.6 * uB / unit_mark, one))
-            put(K[kv], dims, WEIGHT, (uW * 0.035 / (s * per), one))
-            put(K[kv], dims, ID, (1.3 * uN / s, ident("Judge")))
-            for j, (u, word) in enumerate(((uA, ">:"), (uB, "ĊĊ"))):
-                q = Q[2 * kv + j]
-                put(q, dims, ID, ((0.6 * u + 0.8 * uW) / s, ident(word)))
-                put(q, dims, CONST, (0.35 * uN / unit_const, one))
-                put(q, dims, ID, (-0.35 * uN / s, ident(word)))
-                O[:, 2 * kv + j] = 0
-                put(O[:, 2 * kv + j], HALF[kv], cols[:44], 1.2 * torch.eye(44))
-            V[kv] = 0
-            put(V[kv], cols[:44], HALF[kv], torch.eye(44) / 3.4)
-
-        # Layer 2: matches of single tokens, by identity (with the two tokens before) and by vector.
-        Q, K, V, O = part[2]
-        code, seg = slow(8, 28), slow(28, 32)
-        for kv, (block, out, beta2) in enumerate(((ID, MID, 0.5), (ST, MST, 0.6))):
-            R = rnd(len(code), len(block)) / len(code) ** 0.5 * (1 / 2.8 if kv == 0 else 1 / 2.5)
-            u, b = unit(rnd(len(seg))), beta2**0.5
-            put(K[kv], code, block, R)
-            put(K[kv], seg, INQ, (b / unit_mark * u, one))
-            put(K[kv], seg, IND, (-b / unit_mark * u, one))
-            V[kv, :4] = 0
-            put(V[kv], cols[:4], INQ, torch.eye(4) / 3.4)
-            put(V[kv], cols[:4], IND, -torch.eye(4) / 3.4)
-            for j in (2 * kv, 2 * kv + 1):
-                put(Q[j], code, block, R)
-                put(Q[j], seg, CONST, (b / unit_const * u, one))
-                O[:, j, :4] = 0
-                put(O[:, j], out, cols[:4], 0.5 * torch.eye(4))
-
-        # Layer 3: similarity of the means (first query head of each group), weighted mean of the matches (second one).
-        Q, K, V, O = part[3]
-        code, bias = slow(8, 30), slow(30, 32)
-        for kv in range(kh):
-            R, (u, v, w, _) = frame(44, 44), frame(4, 4).T
-            put(K[kv], code, HALF[kv], R / 1.7)
-            put(K[kv], bias, ID, (u / s, ident(">:")))
-            put(K[kv], bias, CONST, (-0.5 * u / unit_const, one))
-            put(K[kv], bias, IND, (0.4 * v / unit_mark, one))
-            put(K[kv], bias, WEIGHT, (0.12 * w / (s * per), one))
-            put(Q[2 * kv], code, HALF[kv], R / 1.7)
-            put(Q[2 * kv], bias, CONST, (u / unit_const, one))
-            put(Q[2 * kv + 1], bias, CONST, ((v + w - 0.5 * u) / unit_const, one))
-            V[kv, :12] = 0
-            put(V[kv], cols[:4], IND, (one, one / (3.4 * unit_mark)))
-            put(V[kv], cols[4:8], MID, torch.eye(4) / 3.4)
-            put(V[kv], cols[8:12], MST, torch.eye(4) / 3.4)
-            O[:, 2 * kv, :12] = 0
-            O[:, 2 * kv + 1, :12] = 0
-            put(O[:, 2 * kv], SIM, cols[:4], 3 * torch.eye(4))
-            put(O[:, 2 * kv + 1], MID, cols[4:8], 1.5 * torch.eye(4))
-            put(O[:, 2 * kv + 1], MST, cols[8:12], 0.7 * torch.eye(4))
 
 
 def hf_config(c, tok):

@@ -16,7 +16,8 @@ from tokenizers import Tokenizer
 
 import data as D
 from evaluate import Lists
-from model import CONFIG, Reranker, compile_parts, export, structured_init
+from model import CONFIG, Reranker, compile_parts, export
+from start import structured
 
 
 def loss_of(s, candidates, bce):
@@ -53,8 +54,9 @@ def main():
     p.add_argument("--export", help="folder for the best exported model (default: WORK/export)")
     p.add_argument("--minutes", type=float, required=True, help="wall-clock cap, evaluations included")
     p.add_argument("--resume", action="store_true", help="go on from WORK/last.pt; its spent time counts towards the cap")
-    p.add_argument("--layers", type=int, default=4)
-    p.add_argument("--intermediate", type=int, default=512)
+    p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
+    p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
+    p.add_argument("--exact", action="store_true", help="train the embeddings as they are, not as Q4_0 will hold them")
     p.add_argument("--lr", type=float, default=1.2e-4)
     p.add_argument("--embed-lr", type=float, default=1e-4)
     p.add_argument("--weight-decay", type=float, default=0.01)
@@ -65,11 +67,12 @@ def main():
     p.add_argument("--bce", type=float, default=0.3, help="weight of the pointwise part")
     p.add_argument("--candidates", type=int, default=5)
     p.add_argument("--tokens", type=int, default=9000, help="tokens a batch")
-    p.add_argument("--limit", type=int, default=112, help="longest document in most batches (tokens)")
-    p.add_argument("--long-limit", type=int, default=320)
-    p.add_argument("--long-share", type=float, default=0.15)
+    p.add_argument("--limit", type=int, default=128, help="longest document in most batches (tokens)")
+    p.add_argument("--long-limit", type=int, default=384)
+    p.add_argument("--long-share", type=float, default=0.2)
     p.add_argument("--own-share", type=float, default=0.2, help="share of lists with the set's own instruction")
     p.add_argument("--power", type=float, default=0.5, help="a set is drawn in proportion to its size to this power")
+    p.add_argument("--weight", action="append", default=[], metavar="PREFIX=FACTOR", help="draw the sets of this prefix more or less often")
     p.add_argument("--all-lists", action="store_true", help="train on the lists that embed.py has seen, too")
     p.add_argument("--eval-minutes", type=float, default=12)
     p.add_argument("--eval-limit", type=int, help="queries a set in evaluations on the way")
@@ -89,9 +92,9 @@ def main():
     tok = Tokenizer.from_file(a.tokenizer)
     c = {**CONFIG, "vocab_size": tok.get_vocab_size(), "num_hidden_layers": a.layers, "intermediate_size": a.intermediate}
     dtype = torch.bfloat16 if a.precision == "bf16" else torch.float32
-    model = Reranker(c, tok.token_to_id("yes"), tok.token_to_id("no"), dtype)
+    model = Reranker(c, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, not a.exact)
     if a.embeddings:
-        structured_init(model, tok, a.embeddings, a.seed)
+        structured(model, tok, a.embeddings, a.seed)
     ema = copy.deepcopy(model).requires_grad_(False)
     matrices = [w for n, w in model.named_parameters() if w.ndim == 2 and n != "embed"]
     vectors = [w for w in model.parameters() if w.ndim == 1]
@@ -131,6 +134,7 @@ def main():
     sets = D.load_train(a.data, tok, os.path.join(a.work, "cache"))
     batches = background(iter(D.Batcher(
         a.data, sets, tok, a.seed + step, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, a.own_share, a.power,
+        weights={s.name: float(f) for s in sets for p, f in (w.split("=") for w in a.weight) if s.name.startswith(p)},
         held=bool(a.embeddings) and not a.all_lists)))
     note(parameters=sum(w.numel() for w in model.parameters()), config=c)
     next_eval = spent() + a.eval_minutes

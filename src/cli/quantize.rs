@@ -42,6 +42,9 @@ pub(crate) struct Options {
     /// The type of most weights
     #[arg(long = "type", value_name = "TYPE", default_value = "q8_0", value_parser = str::parse::<QuantType>)]
     kind: QuantType,
+    /// The type of the embedding matrix, the largest of a small model [default: what TYPE has for it]
+    #[arg(long, value_name = "TYPE", value_parser = str::parse::<QuantType>)]
+    embedding_type: Option<QuantType>,
 }
 
 /// Runs the verb.
@@ -58,10 +61,11 @@ pub(crate) fn run(common: &Common, options: &Options) -> Outcome {
     let (partial, out) = create_beside(&to)?;
     let unfinished = Unfinished::new(partial.clone());
     let bar = Progress::new(!common.quiet, Unit::Tensors, "Quantising", None);
+    let kind = options.embedding_type.map_or(options.kind, |embedding| options.kind.with_embedding(embedding));
     let stem = found.name.strip_suffix(".gguf").unwrap_or(&found.name);
     let mut out = BufWriter::new(out);
     let written = interrupt::pausing(|cancel| {
-        block_on(quantize(&file, stem, options.kind, &mut out, |done, total| {
+        block_on(quantize(&file, stem, kind, &mut out, |done, total| {
             bar.total(total as u64);
             bar.set(done as u64);
             match cancel.cancelled() {

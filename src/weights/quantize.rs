@@ -61,6 +61,11 @@ impl std::str::FromStr for QuantType {
 }
 
 impl QuantType {
+    /// The same with the embedding matrix as `other` has most matrices.
+    pub fn with_embedding(self, other: Self) -> Self {
+        Self { embedding: other.main, ..self }
+    }
+
     /// The type of one tensor; norms stay f32, and rows that a block type does not divide get the next one that fits.
     fn of(self, role: Role, columns: usize, layers: usize) -> DType {
         let wanted = match role {
