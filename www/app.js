@@ -74,7 +74,7 @@ function rank() {
   const request = form.read()
   const documents = (source.documents() ?? []).map((document, at) => ({ ...document, at })).filter(isFilled)
   const missing = request.query.trim() === '' ? ['Write a query first.', 'query']
-    : source.documents() === null ? ['The demo texts are not here yet.', 'source-demo']
+    : source.documents() === null ? ['The demo texts are not here.', 'source-demo']
     : documents.length === 0 ? ['Add a document first.', 'docs-add'] : form.fault()
   if (missing) {
     $('run-note').textContent = missing[0]
