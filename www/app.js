@@ -6,7 +6,7 @@ import { createDevices } from './device.js'
 import { createDocumentList } from './document-list.js'
 import { isFilled } from './documents.js'
 import { explain, isOfGpu } from './errors.js'
-import { createExamples } from './examples.js'
+import { createExamples, isExample } from './examples.js'
 import { copy, save, toCsv, toJson } from './export.js'
 import { wireFiles } from './files.js'
 import { createForm } from './form.js'
@@ -40,9 +40,12 @@ function inputChanged() {
   results.changed()
 }
 
-/** A question to the demo texts is ranked at once; a ranking that runs gives way to it. */
+/** A question to the demo texts is ranked at once; a ranking that runs gives way to it. A typed one can be had back. */
 async function ask(example) {
-  form.ask(example)
+  const { query } = form.read()
+  const undo = form.ask(example)
+  if (isExample(query)) $('query-note').replaceChildren()
+  else notice($('query-note'), { text: `The example took the place of “${shorten(query)}”.`, action: { label: 'Undo', run: undo } })
   wanted = true
   ranking?.cancel()
   await ranking?.work
@@ -52,6 +55,8 @@ async function ask(example) {
 function rankWanted() {
   if (wanted && models?.current && source.documents() !== null && !ranking.running) rank()
 }
+
+const shorten = (text) => (text.length > 60 ? `${text.slice(0, 60).trimEnd()}…` : text)
 
 function fill({ name, documents, ...question }) {
   const undo = form.ask(question)
@@ -70,7 +75,7 @@ function drawRun() {
 
 function rank() {
   if (!models?.current || ranking.running) return
-  wanted = false
+  wanted = source.documents() === null // they may still come
   const request = form.read()
   const documents = (source.documents() ?? []).map((document, at) => ({ ...document, at })).filter(isFilled)
   const missing = request.query.trim() === '' ? ['Write a query first.', 'query']
@@ -138,6 +143,7 @@ $('cancel').addEventListener('click', () => ranking.cancel())
 $('copy-json').addEventListener('click', copyJson)
 $('save-json').addEventListener('click', () => save('ranking.json', 'application/json', `${JSON.stringify(toJson(ranking.last), null, 2)}\n`))
 $('save-csv').addEventListener('click', () => save('ranking.csv', 'text/csv', toCsv(ranking.last)))
+$('query').addEventListener('input', () => $('query-note').replaceChildren())
 document.addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
     event.preventDefault()

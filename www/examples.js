@@ -4,11 +4,8 @@ import { $, h } from './dom.js'
 import { QUERIES } from './queries.js'
 import { SAMPLES } from './samples.js'
 
-const normal = (text) => text.trim()
-const isOf = (examples, text) => examples.some(({ query }) => query === normal(text))
-
 /** Whether this is a question that nobody typed. */
-export const isExample = (query) => normal(query) === '' || isOf(QUERIES, query) || isOf(SAMPLES, query)
+export const isExample = (query) => query.trim() === '' || [...QUERIES, ...SAMPLES].some((example) => example.query === query.trim())
 
 /** `ask(example)` fills in a question to the demo texts and ranks, `fill(example)` a small list. */
 export function createExamples({ ask, fill }) {
@@ -26,7 +23,7 @@ export function createExamples({ ask, fill }) {
     /** Those of this source, with the one that the query is. */
     draw(source, query) {
       for (const { query: own, node } of buttons[source]) {
-        if (own === normal(query)) node.setAttribute('aria-current', 'true')
+        if (own === query.trim()) node.setAttribute('aria-current', 'true')
         else node.removeAttribute('aria-current')
       }
       const nodes = buttons[source].map(({ node }) => node)

@@ -136,6 +136,23 @@ test('one’s own documents take the place of the texts and give it back; the qu
   assert.deepEqual(page.faults, [])
 })
 
+test('a typed question that an example takes the place of can be had back', async () => {
+  const page = await ofDemo({ before: faked })
+  await page.fill('#query', 'typed by hand')
+  await chip(page, QUERIES[1]).click()
+  await finished(page)
+  assert.match(await page.innerText('#query-note'), /^The example took the place of “typed by hand”\./)
+  await page.click('#query-note button:text-is("Undo")')
+  assert.equal(await page.inputValue('#query'), 'typed by hand')
+  assert.equal(await page.locator('#query-note .notice').count(), 0)
+  await page.fill('#query', '')
+  await chip(page, QUERIES[1]).click()
+  await chip(page, QUERIES[2]).click()
+  await finished(page)
+  assert.equal(await page.locator('#query-note .notice').count(), 0)
+  assert.deepEqual(page.faults, [])
+})
+
 test('a file opened beside the demo texts is ranked instead of them', async () => {
   const page = await ofDemo({ before: faked })
   await page.setInputFiles('#docs-file', file('bad.pdf', 'x'))
