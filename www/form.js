@@ -124,8 +124,8 @@ export function createForm({ list, source, onchange }) {
       Object.assign(asked, before?.asked)
       fill(before ?? asked.demo)
       source.set(before === null || before.source === 'demo' ? 'demo' : 'own')
-      if (before === null) return changed()
-      if (Array.isArray(before.documents)) list.replace(before.documents.filter((document) => typeof document?.text === 'string'))
+      if (before === null) list.replace([])
+      else if (Array.isArray(before.documents)) list.replace(before.documents.filter((document) => typeof document?.text === 'string'))
       else list.replace([], `The list of ${plural(Number(before.count) || 0, 'document')} was too large to be kept when the page was loaded again. Open or paste it once more.`)
     },
   }
