@@ -12,7 +12,7 @@ export const QUERIES = [
   { name: 'Phones', query: 'list connected phones', instruction: CODE.text, answers: ['xl-tldr:24'] },
   { name: 'Pivot-Tabelle', lang: 'de', query: 'Wie lösche ich eine Pivot-Tabelle?', answers: ['xl-libreoffice:105', 'xl-libreoffice:80'] },
   { name: 'Karl Johan', lang: 'de', query: 'Wer war Karl Johan?', answers: ['ar-no-pt-qa:44'] },
-  { name: 'Helm', lang: 'fr', query: 'Comment installer un chart Helm ?', instruction: CODE.text, answers: ['xl-tldr:38', 'xl-tldr:1'] },
+  { name: 'Helm', lang: 'fr', query: 'Comment installer un chart Helm ?', answers: ['xl-tldr:38', 'xl-tldr:1'] },
   { name: 'Fleuve', lang: 'fr', query: 'Quel fleuve se jette dans l’océan Indien ?', answers: ['xl-afriqa:18'] },
   { name: 'Locomotora', lang: 'es', query: '¿Quién construyó la primera locomotora de vapor?', answers: ['es-squad:82'] },
   { name: 'マルコ・ポーロ', lang: 'ja', query: 'マルコ・ポーロはいつアジアへ旅に出たか', answers: ['ja-jaquad:143', 'ja-jaquad:192'] },

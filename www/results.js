@@ -8,8 +8,8 @@ import { drawStrip } from './strip.js'
 
 const PAGE = 50
 const LIVE = 20
-const LONG = 600
-const SHORTENED = 400
+const LONG = 400
+const LONG_DEMO = 240 // they are many, and for a look
 const CHANGED = 'Query, options or documents have changed since this ranking.'
 
 /**
@@ -183,13 +183,14 @@ function bar({ low, high }, value) {
 
 function body({ text, lang }) {
   const paragraph = h('p', { class: looksLikeCode(text) ? 'text code' : 'text', dir: 'auto', lang })
-  if (text.length <= LONG) {
+  const most = lang ? LONG_DEMO : LONG
+  if (text.length <= most * 1.2) {
     paragraph.textContent = text
     return paragraph
   }
   const button = h('button', { type: 'button', class: 'link', 'aria-expanded': 'false' })
   const set = (whole) => {
-    paragraph.textContent = whole ? text : `${text.slice(0, SHORTENED).trimEnd()}…`
+    paragraph.textContent = whole ? text : `${text.slice(0, most).trimEnd()}…`
     button.textContent = whole ? 'Show less' : `Show all ${count(text.length)} characters`
     button.setAttribute('aria-expanded', String(whole))
   }

@@ -12,7 +12,7 @@ export function createSource({ list, corpus, onswitch }) {
     /** Shows `next` without a word; for a page that has just been opened. */
     set(next) {
       source.current = next
-      $('ask').dataset.source = next
+      $('bench').dataset.source = next
       press(...(next === 'demo' ? [$('source-demo'), $('source-own')] : [$('source-own'), $('source-demo')]))
       if (next === 'demo') corpus.load()
     },
