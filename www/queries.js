@@ -9,7 +9,6 @@ export const QUERIES = [
   { name: 'Hiccups', query: 'Are hiccups hereditary?', instruction: MEDICAL.text, answers: ['en-medquad:43'] },
   { name: 'New Orleans', query: 'What drink is famous in New Orleans?', answers: ['en-nq:23'] },
   { name: 'Disk space', query: 'make a file smaller to save disk space', instruction: CODE.text, answers: ['xl-tldr:22'] },
-  { name: 'Phones', query: 'list connected phones', instruction: CODE.text, answers: ['xl-tldr:24'] },
   { name: 'Pivot-Tabelle', lang: 'de', query: 'Wie lösche ich eine Pivot-Tabelle?', answers: ['xl-libreoffice:105', 'xl-libreoffice:80'] },
   { name: 'Karl Johan', lang: 'de', query: 'Wer war Karl Johan?', answers: ['ar-no-pt-qa:44'] },
   { name: 'Helm', lang: 'fr', query: 'Comment installer un chart Helm ?', answers: ['xl-tldr:38', 'xl-tldr:1'] },
