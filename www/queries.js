@@ -2,11 +2,11 @@
 
 import { INSTRUCTIONS } from './samples.js'
 
-const [, , CODE, MEDICAL] = INSTRUCTIONS
+const [, , CODE] = INSTRUCTIONS
 
 /** `answers` are the ids of the texts that answer, whatever their language; `lang` is that of the question where it is not English. */
 export const QUERIES = [
-  { name: 'Hiccups', query: 'Are hiccups hereditary?', instruction: MEDICAL.text, answers: ['en-medquad:43'] },
+  { name: 'Hiccups', query: 'Are hiccups hereditary?', answers: ['en-medquad:43'] },
   { name: 'New Orleans', query: 'What drink is famous in New Orleans?', answers: ['en-nq:23'] },
   { name: 'Disk space', query: 'make a file smaller to save disk space', instruction: CODE.text, answers: ['xl-tldr:22'] },
   { name: 'Pivot-Tabelle', lang: 'de', query: 'Wie lösche ich eine Pivot-Tabelle?', answers: ['xl-libreoffice:105', 'xl-libreoffice:80'] },

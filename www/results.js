@@ -190,7 +190,7 @@ function body({ text, lang }) {
   }
   const button = h('button', { type: 'button', class: 'link', 'aria-expanded': 'false' })
   const set = (whole) => {
-    paragraph.textContent = whole ? text : `${text.slice(0, most).trimEnd()}…`
+    paragraph.textContent = whole ? text : `${text.slice(0, most).replace(/\s+\S{0,20}$/, '')}…`
     button.textContent = whole ? 'Show less' : `Show all ${count(text.length)} characters`
     button.setAttribute('aria-expanded', String(whole))
   }
