@@ -202,6 +202,7 @@ build_site() {
   rm -rf "$SITE"
   mkdir -p "$SITE/edge-reranker"
   cp -R www/. "$SITE/"
+  cp examples/corpus/corpus.jsonl "$SITE/"
   cp -R pkg/src pkg/dist "$SITE/edge-reranker/"
   node tests/web/list-site.mjs "$SITE"
 }

@@ -1,10 +1,12 @@
 // The page: puts the parts together, loads the built-in model, ranks.
 
 import { $, announce, notice } from './dom.js'
+import { createCorpus } from './corpus.js'
 import { createDevices } from './device.js'
 import { createDocumentList } from './document-list.js'
 import { isFilled } from './documents.js'
 import { explain, isOfGpu } from './errors.js'
+import { createExamples, isExample } from './examples.js'
 import { copy, save, toCsv, toJson } from './export.js'
 import { wireFiles } from './files.js'
 import { createForm } from './form.js'
@@ -14,6 +16,7 @@ import { createModelPanel, hubAddress } from './model-panel.js'
 import { keepOffline } from './offline.js'
 import { createRanking } from './ranking.js'
 import { createResults } from './results.js'
+import { createSource } from './source.js'
 
 const APPLE = /Mac|iPhone|iPad/.test(navigator.platform)
 
@@ -21,14 +24,43 @@ const MINI = { label: 'mini', id: 'mini', model: 'mini' }
 
 let ranking = null
 let models = null
+let wanted = false // an example was pressed, and is ranked as soon as it can be
 
 const results = createResults()
 const list = createDocumentList({ onchange: () => form.changed() })
-const form = createForm({ list, onchange: inputChanged })
+const corpus = createCorpus({ onchange: () => { drawRun(); rankWanted() } })
+const source = createSource({ list, corpus, onswitch: (from, to) => form.swap(from, to) })
+const form = createForm({ list, source, onchange: inputChanged })
+const examples = createExamples({ ask, fill })
 
 function inputChanged() {
+  wanted = false
+  examples.draw(source.current, form.read().query)
   drawRun()
   results.changed()
+}
+
+/** A question to the demo texts is ranked at once; a ranking that runs gives way to it. A typed one can be had back. */
+async function ask(example) {
+  const { query } = form.read()
+  const undo = form.ask(example)
+  if (isExample(query)) $('query-note').replaceChildren()
+  else notice($('query-note'), { text: `The example took the place of “${shorten(query)}”.`, action: { label: 'Undo', run: undo } })
+  wanted = true
+  ranking?.cancel()
+  await ranking?.work
+  rankWanted()
+}
+
+function rankWanted() {
+  if (wanted && models?.current && source.documents() !== null && !ranking.running) rank()
+}
+
+const shorten = (text) => (text.length > 60 ? `${text.slice(0, 60).trimEnd()}…` : text)
+
+function fill({ name, documents, ...question }) {
+  const undo = form.ask(question)
+  list.replace(documents.map((text) => ({ text })), `Example “${name}” filled in.`, undo)
 }
 
 function drawRun() {
@@ -43,9 +75,12 @@ function drawRun() {
 
 function rank() {
   if (!models?.current || ranking.running) return
+  wanted = source.documents() === null // they may still come
   const request = form.read()
-  const documents = list.get().map((document, at) => ({ ...document, at })).filter(isFilled)
-  const missing = request.query.trim() === '' ? ['Write a query first.', 'query'] : documents.length === 0 ? ['Add a document first.', 'docs-add'] : form.fault()
+  const documents = (source.documents() ?? []).map((document, at) => ({ ...document, at })).filter(isFilled)
+  const missing = request.query.trim() === '' ? ['Write a query first.', 'query']
+    : source.documents() === null ? ['The demo texts are not here.', 'source-demo']
+    : documents.length === 0 ? ['Add a document first.', 'docs-add'] : form.fault()
   if (missing) {
     $('run-note').textContent = missing[0]
     announce(missing[0])
@@ -74,7 +109,7 @@ async function start() {
 
   let panel = null
   const devices = createDevices({ capabilities, onchoose: compute })
-  models = createModels({ edge, device: () => devices.choice, remoteHost: hubAddress, idle: async () => ranking?.work, onchange: () => { panel?.draw(); form.allow(models.current?.info.contextLength); drawRun() } })
+  models = createModels({ edge, device: () => devices.choice, remoteHost: hubAddress, idle: async () => ranking?.work, onchange: () => { panel?.draw(); form.allow(models.current?.info.contextLength); drawRun(); rankWanted() } })
   const kept = createKept({ api: edge.models, models, onchange: () => panel?.draw() })
   panel = createModelPanel({ models, catalogue: await edge.models.list(), devices, kept })
   ranking = createRanking({ models, results, onchange: drawRun })
@@ -108,6 +143,7 @@ $('cancel').addEventListener('click', () => ranking.cancel())
 $('copy-json').addEventListener('click', copyJson)
 $('save-json').addEventListener('click', () => save('ranking.json', 'application/json', `${JSON.stringify(toJson(ranking.last), null, 2)}\n`))
 $('save-csv').addEventListener('click', () => save('ranking.csv', 'text/csv', toCsv(ranking.last)))
+$('query').addEventListener('input', () => $('query-note').replaceChildren())
 document.addEventListener('keydown', (event) => {
   if (event.key === 'Enter' && (event.ctrlKey || event.metaKey)) {
     event.preventDefault()
@@ -115,7 +151,8 @@ document.addEventListener('keydown', (event) => {
   } else if (event.key === 'Escape' && ranking?.running) ranking.cancel()
 })
 
-wireFiles({ list, onmodel: (file) => models?.load({ label: file.name, model: file }) })
+const own = { replace: (...documents) => { source.use('own'); list.replace(...documents) } }
+wireFiles({ list: own, onmodel: (file) => models?.load({ label: file.name, model: file }) })
 form.restore()
 drawRun()
 start()

@@ -10,9 +10,10 @@ export function toJson({ query, instruction, documents, result }) {
     instruction,
     model: result.model,
     device: result.device,
-    results: result.results.map(({ index, relevanceScore, logit, tokens, truncated }, at) => ({
-      rank: at + 1, index: documents[index].at, ...(documents[index].id !== undefined && { id: documents[index].id }), relevanceScore, logit, tokens, truncated, text: documents[index].text,
-    })),
+    results: result.results.map(({ index, relevanceScore, logit, tokens, truncated }, at) => {
+      const { at: index_, id, text, lang, source, licence } = documents[index]
+      return { rank: at + 1, index: index_, ...(id !== undefined && { id }), relevanceScore, logit, tokens, truncated, text, ...(lang && { lang, source, licence }) }
+    }),
     usage: result.usage,
     timings: result.timings,
   }

@@ -1,8 +1,10 @@
-// Query, instruction, limit and examples: the reader's side of a request, remembered for as long as the tab lives.
+// Query, instruction and limit: the reader's side of a request, remembered with the documents for as long as the tab lives.
 
 import { $, h, settle } from './dom.js'
+import { isExample } from './examples.js'
 import { count, plural } from './format.js'
-import { DEFAULT_INSTRUCTION, INSTRUCTIONS, SAMPLES } from './samples.js'
+import { QUERIES } from './queries.js'
+import { DEFAULT_INSTRUCTION, INSTRUCTIONS } from './samples.js'
 import { session } from './storage.js'
 
 const DEFAULT_LENGTH = 8192
@@ -10,12 +12,15 @@ const SHORTEST = 128
 const REMEMBERED_CHARACTERS = 500_000
 
 /** `onchange` is called after every change by the reader. */
-export function createForm({ list, onchange }) {
+export function createForm({ list, source, onchange }) {
+  /** The question that each source was left with. */
+  const asked = { demo: QUERIES[0], own: { query: '' } }
+
   /** Whether a reload of the page gives all of it back. */
   function keep() {
     const documents = list.get()
     const size = documents.reduce((sum, document) => sum + document.text.length, 0)
-    const kept = { ...read(), count: documents.length }
+    const kept = { ...read(), count: documents.length, source: source.current, asked }
     if (size <= REMEMBERED_CHARACTERS && session.set('form', { ...kept, documents })) return true
     session.set('form', kept)
     return false
@@ -60,16 +65,18 @@ export function createForm({ list, onchange }) {
     $('options-note').textContent = [known?.name ?? 'own instruction', limit === null ? 'no valid limit' : `up to ${count(limit)} tokens`].join(' · ')
   }
 
-  function use(sample, note) {
+  /** Fills in a question; gives what takes it back. */
+  function ask({ query, instruction = DEFAULT_INSTRUCTION }) {
     const before = read()
-    $('query').value = sample.query
-    setInstruction(sample.instruction ?? DEFAULT_INSTRUCTION)
-    list.replace(sample.documents.map((text) => ({ text })), note, () => {
-      $('query').value = before.query
-      setInstruction(before.instruction)
-      changed()
-    })
+    fill({ query, instruction })
     changed()
+    return () => { fill(before); changed() }
+  }
+
+  function fill(question) {
+    const { query, instruction } = question ?? {}
+    $('query').value = String(query ?? '')
+    setInstruction(String(instruction ?? DEFAULT_INSTRUCTION))
   }
 
   $('preset').append(...INSTRUCTIONS.map((entry, at) => h('option', { value: String(at) }, entry.name)), h('option', { value: '-1' }, 'Something else'))
@@ -81,14 +88,19 @@ export function createForm({ list, onchange }) {
   })
   $('instruction').addEventListener('input', () => { $('preset').value = String(INSTRUCTIONS.findIndex((entry) => entry.text === $('instruction').value.trim())); changed() })
   for (const id of ['query', 'max-length']) $(id).addEventListener('input', changed)
-  $('samples').append(...SAMPLES.map((sample) =>
-    h('button', { type: 'button', class: 'chip', onclick: () => use(sample, `Example “${sample.name}” filled in.`) }, sample.name)))
   addEventListener('pagehide', () => { save(); save.flush() })
 
   return {
     read,
     changed,
     keep,
+    ask,
+    /** The documents are others now. An example's question goes with its documents; what was typed stays. */
+    swap(from, to) {
+      asked[from] = read()
+      if (isExample($('query').value)) fill(asked[to])
+      changed()
+    },
     /** What keeps a ranking from starting: [text, id of the box], or null. */
     fault() {
       if (length() !== null) return null
@@ -105,14 +117,15 @@ export function createForm({ list, onchange }) {
       if (untouched) $('max-length').value = String(usual())
       drawNote()
     },
-    /** What this tab had before, or the first example. */
+    /** What this tab had before, or the demo texts with the first question to them. */
     restore() {
       const before = session.get('form')
       $('max-length').value = String(Math.min(before?.maxLength || DEFAULT_LENGTH, longest))
-      if (before === null) return use(SAMPLES[0], null)
-      $('query').value = String(before.query ?? '')
-      setInstruction(String(before.instruction ?? DEFAULT_INSTRUCTION))
-      if (Array.isArray(before.documents)) list.replace(before.documents.filter((document) => typeof document?.text === 'string'))
+      Object.assign(asked, before?.asked)
+      fill(before ?? asked.demo)
+      source.set(before === null || before.source === 'demo' ? 'demo' : 'own')
+      if (before === null) list.replace([])
+      else if (Array.isArray(before.documents)) list.replace(before.documents.filter((document) => typeof document?.text === 'string'))
       else list.replace([], `The list of ${plural(Number(before.count) || 0, 'document')} was too large to be kept when the page was loaded again. Open or paste it once more.`)
     },
   }

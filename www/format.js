@@ -39,3 +39,8 @@ export function parameters(n) {
   if (n >= 1e9) return `${(n / 1e9).toFixed(1)} B`
   return n >= 1e6 ? `${(n / 1e6).toFixed(n < 1e7 ? 1 : 0)} M` : `${(n / 1e3).toFixed(0)} k`
 }
+
+const languages = new Intl.DisplayNames('en', { type: 'language' })
+
+/** zh-Hant as Traditional Chinese. */
+export const languageName = (tag) => languages.of(tag)

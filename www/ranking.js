@@ -2,7 +2,7 @@
 
 import { $, announce, notice, settle } from './dom.js'
 import { explain, isAbort } from './errors.js'
-import { count, duration, percent, plural } from './format.js'
+import { count, duration, languageName, percent, plural } from './format.js'
 import { figuresOf } from './results.js'
 
 const REDRAW_MS = 200
@@ -50,7 +50,7 @@ export function createRanking({ models, results, onchange }) {
       name()
       results.show(documents, entries, figuresOf(result, total))
       results.note(result.warnings.join(' ') || null)
-      announce(`${plural(total, 'document')} ranked by ${label} in ${duration(result.timings.totalMs)}. The best is document ${documents[entries[0].index].at + 1} with ${percent(entries[0].score)}.`)
+      announce(`${plural(total, 'document')} ranked by ${label} in ${duration(result.timings.totalMs)}. The best is ${nameOf(documents[entries[0].index])} with ${percent(entries[0].score)}.`)
     } catch (error) {
       redraw.flush()
       if (isAbort(error)) stopped(scores, documents, before)
@@ -94,6 +94,8 @@ export function createRanking({ models, results, onchange }) {
 
   return ranking
 }
+
+const nameOf = ({ lang, at }) => (lang ? `a text in ${languageName(lang)}` : `document ${at + 1}`)
 
 /** On a phone the answer is below the question. */
 function bringIntoView(node) {

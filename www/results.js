@@ -1,5 +1,6 @@
 // The ranking: rows while scores come in, and the finished list with its figures.
 
+import { credit, tag } from './attribution.js'
 import { $, h, hiddenText, looksLikeCode, notice, press } from './dom.js'
 import { count, duration, logit as logitText, percent, plural, speed } from './format.js'
 import { settings } from './storage.js'
@@ -8,6 +9,7 @@ import { drawStrip } from './strip.js'
 const PAGE = 50
 const LIVE = 20
 const LONG = 400
+const LONG_DEMO = 240 // they are many, and for a look
 const CHANGED = 'Query, options or documents have changed since this ranking.'
 
 /**
@@ -65,12 +67,12 @@ export function createResults() {
     const item = shown.documents[entry.index]
     const node = h('li', { class: entry.score >= 0.5 ? 'yes' : null },
       h('span', { class: 'rank', 'aria-hidden': 'true' }, count(rank)),
-      movement(entry, item, rank),
+      item.lang ? tag(item) : movement(entry, item, rank),
       h('div', { class: 'score' },
         hiddenText(unit === 'percent' ? 'score ' : 'logit '),
         h('span', { class: 'score-number' }, unit === 'percent' ? percent(entry.score) : logitText(entry.logit)),
         bar(measure, measure.of(entry))),
-      h('div', { class: 'body' }, body(item.text), entry.tokens === undefined ? null : meta(entry, item)))
+      h('div', { class: 'body' }, body(item), entry.tokens === undefined ? null : meta(entry, item)))
     node.addEventListener('pointerenter', () => strip.point(measure.of(entry)))
     node.addEventListener('pointerleave', () => strip.point(null))
     return node
@@ -179,15 +181,16 @@ function bar({ low, high }, value) {
   return h('span', { class: low < 0 ? 'bar centred' : 'bar', 'aria-hidden': 'true' }, fill)
 }
 
-function body(text) {
-  const paragraph = h('p', { class: looksLikeCode(text) ? 'text code' : 'text', dir: 'auto' })
-  if (text.length <= LONG) {
+function body({ text, lang }) {
+  const paragraph = h('p', { class: looksLikeCode(text) ? 'text code' : 'text', dir: 'auto', lang })
+  const most = lang ? LONG_DEMO : LONG
+  if (text.length <= most * 1.2) {
     paragraph.textContent = text
     return paragraph
   }
   const button = h('button', { type: 'button', class: 'link', 'aria-expanded': 'false' })
   const set = (whole) => {
-    paragraph.textContent = whole ? text : `${text.slice(0, LONG).trimEnd()}…`
+    paragraph.textContent = whole ? text : `${text.slice(0, most).replace(/\s+\S{0,20}$/, '')}…`
     button.textContent = whole ? 'Show less' : `Show all ${count(text.length)} characters`
     button.setAttribute('aria-expanded', String(whole))
   }
@@ -198,7 +201,7 @@ function body(text) {
 
 function meta(entry, item) {
   return h('p', { class: 'meta' },
-    item.id !== undefined && h('span', { class: 'id' }, item.id),
+    ...(item.lang ? credit(item) : [item.id !== undefined && h('span', { class: 'id' }, item.id)]),
     h('span', {}, plural(entry.tokens, 'token')),
     entry.truncated && h('span', { class: 'cut', title: 'The prompt was longer than the limit under Options; the document’s end was cut.' }, 'Truncated'))
 }

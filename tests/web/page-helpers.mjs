@@ -29,8 +29,8 @@ export async function openSite(base, launchBrowser = launch) {
   const browser = await launchBrowser()
   const contexts = []
 
-  /** A fresh page. `expect` are console errors that belong to the test; `before(page)` runs before it is opened. */
-  async function open({ query = '', expect = [], before, ready = true, ...options } = {}) {
+  /** A fresh page with a small list, or with the `demo` texts. `expect` are console errors that belong to the test; `before(page)` runs before it is opened. */
+  async function open({ query = '', expect = [], before, ready = true, demo = false, ...options } = {}) {
     const context = await browser.newContext({ viewport: { width: 1360, height: 900 }, reducedMotion: 'reduce', serviceWorkers: 'block', ...options })
     contexts.push(context)
     const page = await context.newPage()
@@ -46,6 +46,7 @@ export async function openSite(base, launchBrowser = launch) {
     await before?.(page)
     await page.goto(server.url + query)
     if (ready) await modelReady(page, 'mini')
+    if (ready && !demo) await useSample(page)
     return page
   }
 
@@ -64,6 +65,12 @@ export const faked = (page) => page.route('**/edge-reranker/src/index.js', (rout
 export const modelReady = (page, name) => page.waitForFunction(
   (wanted) => document.getElementById('model-name').textContent === wanted && document.getElementById('model-lamp').dataset.state === 'on' && document.getElementById('model-load').hidden,
   name, { timeout: 60_000 })
+
+/** The first of the small lists in the place of the demo texts, which a first visit begins with. The focus stays where it was. */
+export const useSample = (page) => page.evaluate(() => {
+  document.getElementById('source-own').click()
+  document.querySelector('#samples button').click()
+})
 
 /** For what a page can tell only after a while of its own: `waitForFunction` takes a promise for a yes. */
 export async function until(page, question, ms = 30_000) {
@@ -85,6 +92,7 @@ export const rows = (page) => page.$$eval('#ranked > li', (items) => items.map((
   text: item.querySelector('.text').textContent,
   score: item.querySelector('.score-number').textContent,
   moved: item.querySelector('.moved')?.textContent ?? null,
+  tag: item.querySelector('.tag')?.textContent ?? null,
   meta: item.querySelector('.meta')?.textContent ?? null,
 })))
 

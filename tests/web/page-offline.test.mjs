@@ -8,7 +8,7 @@ import { after, afterEach, before, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { listSite } from './list-site.mjs'
 import { launch } from './package-chromium.mjs'
-import { file, modelReady, rank, screenshot, until } from './page-helpers.mjs'
+import { file, modelReady, rank, screenshot, until, useSample } from './page-helpers.mjs'
 import { serve } from './serve.mjs'
 
 const BUILT = process.env.EDGE_RERANKER_SITE ?? fileURLToPath(new URL('../../target/site', import.meta.url))
@@ -53,6 +53,7 @@ async function visit(context, url) {
   page.on('console', (message) => { if (message.type() === 'error') page.faults.push(`${message.text()} ${message.location().url}`) })
   await page.goto(url)
   await modelReady(page, 'mini')
+  await useSample(page)
   return page
 }
 
