@@ -393,7 +393,7 @@ fn bad_input_is_named_with_its_file_and_line() {
         (one(|r| r["candidates"][2]["doc_id"] = json!("b-river")).into(), &[], &["candidates[2]: the doc_id \"b-river\" stands twice"]),
         (one(|r| r["candidates"][2]["bm25_rank"] = json!(null)).into(), &["--baseline=given"], &["candidates[2]: no \"bm25_rank\""]),
         (one(|r| r["query_id"] = json!("a:0")).into(), &[], &["bad.jsonl:3: the query_id \"a:0\" is that of line 1"]),
-        (one(|r| r["candidates"][0]["doc_id"] = json!("a-river")).into(), &["--retrieve"], &["\"a-river\" has another text"]),
+        (one(|r| r["candidates"][1]["doc_id"] = json!("a-river")).into(), &["--retrieve"], &["\"a-river\" has another text"]),
         (good.clone().into(), &["--retrieve", "--baseline=given"], &["no given rank", "--baseline bm25"]),
         (good.clone().into(), &["--corpus", "/nonexistent"], &["/nonexistent: no such file"]),
         (good.clone().into(), &["--metrics=ndcg@10,dcg"], &["--metrics", "\"dcg\"", "ndcg@10"]),

@@ -21,6 +21,7 @@ use clap::{Args, ValueEnum};
 use super::{
     Common, documents,
     exit::Outcome,
+    model,
     progress::{count, note},
 };
 use crate::{
@@ -205,16 +206,16 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
     let mut export = Export::open(options, &sets, &inputs)?;
     let plot = options.plot.as_deref().map(|path| Target::open(path, &inputs)).transpose()?;
     say_what_is_odd(common, options, &sets);
+    let second = options.second_model.as_ref().map(|model| {
+        // Its tokeniser is its own.
+        Common { model: model.clone(), tokenizer: None, ..common.clone() }
+    });
+    if let Some(second) = &second {
+        model::find(second, &second.model)?; // now, and not after the first model's work
+    }
 
     let first = scoring::score(common, &sets, |query, scores| export.query(query, scores))?;
-    let second = match &options.second_model {
-        // Its tokeniser is its own.
-        Some(model) => {
-            let common = Common { model: model.clone(), tokenizer: None, ..common.clone() };
-            Some(scoring::score(&common, &sets, |_, _| Ok(()))?)
-        }
-        None => None,
-    };
+    let second = second.map(|common| scoring::score(&common, &sets, |_, _| Ok(()))).transpose()?;
     let systems = systems(options, &sets, &first, second.as_ref());
     export.sets(&sets, &systems)?;
     let groups = Reporter::new(options, &sets, &systems).groups();
