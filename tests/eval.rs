@@ -209,7 +209,10 @@ fn figures_follow_from_the_scores_that_were_written() {
         // One set: the mean of sets is the set's.
         assert_eq!(r["overall"]["metrics"][metric], r["sets"][0]["metrics"][metric]);
     }
-    assert_eq!((&r["baseline"], &r["second_model"], &r["sets"][0]["name"]), (&json!("given"), &Value::Null, &json!("a")));
+    assert_eq!(
+        (&r["baseline"], &r["second_model"], &r["sets"][0]["name"]),
+        (&json!("given"), &Value::Null, &json!("a"))
+    );
     assert_eq!(r["options"]["metrics"], json!(["ndcg@3", "mrr"]));
     assert_eq!(r["model"]["documents"], 54);
 }
@@ -221,10 +224,12 @@ fn bm25_finds_words_and_languages_are_apart() {
     // The query's noun is in one candidate only, in the plural: stemming finds it, and it is the label 2.
     let r = report(&["--data", &data, "--metrics=mrr,precision@1"]);
     assert_eq!(number(&r, "/overall/metrics/mrr/baseline/mean"), 1.0, "{r:#}");
-    let names: Vec<_> = r["languages"].as_array().unwrap().iter().map(|l| (l["name"].clone(), l["queries"].clone())).collect();
+    let names: Vec<_> =
+        r["languages"].as_array().unwrap().iter().map(|l| (l["name"].clone(), l["queries"].clone())).collect();
     assert_eq!(names, [(json!("en"), json!(5)), (json!("xx"), json!(4))]);
     assert_eq!(r["sets"][0]["languages"], r["languages"]);
-    let weighed = 5.0 * number(&r, "/languages/0/metrics/mrr/model/mean") + 4.0 * number(&r, "/languages/1/metrics/mrr/model/mean");
+    let weighed = 5.0 * number(&r, "/languages/0/metrics/mrr/model/mean")
+        + 4.0 * number(&r, "/languages/1/metrics/mrr/model/mean");
     assert!((weighed / 9.0 - number(&r, "/overall/metrics/mrr/model/mean")).abs() < 1e-9);
     let none = report(&["--data", &data, "--baseline=none", "--limit=2"]);
     assert!(none["sets"][0]["metrics"]["ndcg@10"].get("baseline").is_none() && none["baseline"].is_null());
@@ -278,7 +283,11 @@ fn candidates_are_retrieved_from_a_corpus_or_from_the_file() {
     // One of one, one of two, none, and one that no corpus has.
     assert_eq!(number(&r, "/overall/retrieval_recall"), (1.0 + 0.5) / 4.0);
     for system in ["model", "baseline"] {
-        assert_eq!(number(&r, &format!("/overall/metrics/recall/{system}/mean")), 0.375, "what was not found cannot be ranked");
+        assert_eq!(
+            number(&r, &format!("/overall/metrics/recall/{system}/mean")),
+            0.375,
+            "what was not found cannot be ranked"
+        );
     }
     assert_eq!(r["model"]["documents"], 4, "river, castle, violin, bicycle");
     let output = run(&["--data", &data, "--corpus", &corpus, "--retrieve", "1"]);
@@ -312,7 +321,8 @@ fn a_second_model_is_compared_query_by_query() {
 #[test]
 fn tables_have_a_row_for_each_set_or_language() {
     let folder = Folder::new("tables");
-    let (a, b) = (folder.write("x/one.jsonl", jsonl(&lines("a", 4))), folder.write("y/one.jsonl", jsonl(&lines("b", 3))));
+    let (a, b) =
+        (folder.write("x/one.jsonl", jsonl(&lines("a", 4))), folder.write("y/one.jsonl", jsonl(&lines("b", 3))));
     let table = |by: &str| stdout(&run(&["--data", &a, "--data", &b, "--by", by, "--metrics=ndcg@10,p@1"]));
     let names = |text: &str| -> Vec<String> {
         let first = text.split("\n\n").next().unwrap();
@@ -382,18 +392,38 @@ fn bad_input_is_named_with_its_file_and_line() {
         (vec![], &[], &["bad.jsonl: no queries in this file", "expected {\"query_id\""]),
         (b"\n \n".to_vec(), &[], &["no queries in this file"]),
         (b"{\"query_id\": 1,\n".to_vec(), &[], &["bad.jsonl:1: EOF"]),
-        (one(|r| _ = r.as_object_mut().unwrap().remove("query_id")).into(), &[], &["bad.jsonl:3: missing field `query_id`"]),
+        (
+            one(|r| _ = r.as_object_mut().unwrap().remove("query_id")).into(),
+            &[],
+            &["bad.jsonl:3: missing field `query_id`"],
+        ),
         (one(|r| _ = r.as_object_mut().unwrap().remove("query")).into(), &[], &["bad.jsonl:3: missing field `query`"]),
         (one(|r| r["candidates"] = json!([])).into(), &[], &["bad.jsonl:3: no candidates", "--retrieve"]),
         (one(|r| r["candidates"][2]["text"] = json!(null)).into(), &[], &["bad.jsonl:3: candidates[2]: no \"text\""]),
-        (one(|r| r["candidates"][2]["label"] = json!(-1)).into(), &[], &["bad.jsonl:3: invalid value: integer `-1`, expected a label"]),
+        (
+            one(|r| r["candidates"][2]["label"] = json!(-1)).into(),
+            &[],
+            &["bad.jsonl:3: invalid value: integer `-1`, expected a label"],
+        ),
         (one(|r| r["candidates"][2]["label"] = json!(0.5)).into(), &[], &["expected a label, a whole number from 0"]),
         (one(|r| r["candidates"][2]["label"] = json!(60)).into(), &[], &["bad.jsonl:3: the label 60", "--gain linear"]),
         (one(|r| r["candidates"][2]["label"] = json!(null)).into(), &[], &["candidates[2]: no \"label\""]),
-        (one(|r| r["candidates"][2]["doc_id"] = json!("b-river")).into(), &[], &["candidates[2]: the doc_id \"b-river\" stands twice"]),
-        (one(|r| r["candidates"][2]["bm25_rank"] = json!(null)).into(), &["--baseline=given"], &["candidates[2]: no \"bm25_rank\""]),
+        (
+            one(|r| r["candidates"][2]["doc_id"] = json!("b-river")).into(),
+            &[],
+            &["candidates[2]: the doc_id \"b-river\" stands twice"],
+        ),
+        (
+            one(|r| r["candidates"][2]["bm25_rank"] = json!(null)).into(),
+            &["--baseline=given"],
+            &["candidates[2]: no \"bm25_rank\""],
+        ),
         (one(|r| r["query_id"] = json!("a:0")).into(), &[], &["bad.jsonl:3: the query_id \"a:0\" is that of line 1"]),
-        (one(|r| r["candidates"][1]["doc_id"] = json!("a-river")).into(), &["--retrieve"], &["\"a-river\" has another text"]),
+        (
+            one(|r| r["candidates"][1]["doc_id"] = json!("a-river")).into(),
+            &["--retrieve"],
+            &["\"a-river\" has another text"],
+        ),
         (good.clone().into(), &["--retrieve", "--baseline=given"], &["no given rank", "--baseline bm25"]),
         (good.clone().into(), &["--corpus", "/nonexistent"], &["/nonexistent: no such file"]),
         (good.clone().into(), &["--metrics=ndcg@10,dcg"], &["--metrics", "\"dcg\"", "ndcg@10"]),

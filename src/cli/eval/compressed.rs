@@ -21,7 +21,10 @@ pub(super) fn reader<'a>(mut input: impl Read + 'a) -> io::Result<Box<dyn BufRea
     let starts = |magic: &[u8]| first.starts_with(magic);
     let skippable = first.get(1..).is_some_and(|rest| rest.starts_with(ZSTD_SKIPPABLE)) && first[0] & 0xf0 == 0x50;
     if let Some((_, name)) = OTHERS.iter().find(|(magic, _)| starts(magic)) {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("compressed by {name}, expected plain text, gzip or zstd")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("compressed by {name}, expected plain text, gzip or zstd"),
+        ));
     }
     let (gzip, zstd) = (starts(GZIP), starts(ZSTD) || skippable);
     let whole = BufReader::new(Cursor::new(first).chain(input));
@@ -93,7 +96,9 @@ impl<R: BufRead> Read for Zstd<R> {
                 continue;
             }
             let one = BlockDecodingStrategy::UptoBlocks(1);
-            self.decoder.decode_blocks(&mut self.source, one).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            self.decoder
+                .decode_blocks(&mut self.source, one)
+                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
         }
     }
 }

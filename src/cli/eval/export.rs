@@ -101,9 +101,11 @@ fn fit_for(sets: &[Set], option: &str, what: &str, bad: impl Fn(char) -> bool) -
         for query in &set.queries {
             let ids = [&query.id].into_iter().chain(query.candidates.iter().map(|c| &c.id)).chain(query.judged.keys());
             if let Some(id) = ids.into_iter().find(|id| id.is_empty() || id.contains(&bad)) {
-                return Err(Error::bad_input(format!("the id {id:?} is empty or has {what}, which these files cannot hold"))
-                    .at(format!("{}:{}", set.path, query.line))
-                    .hint(format!("leave out {option}, or give other ids")));
+                return Err(Error::bad_input(format!(
+                    "the id {id:?} is empty or has {what}, which these files cannot hold"
+                ))
+                .at(format!("{}:{}", set.path, query.line))
+                .hint(format!("leave out {option}, or give other ids")));
             }
         }
     }

@@ -23,7 +23,8 @@ pub(super) fn find(data: &[String]) -> Result<Vec<SetFile>> {
     let mut paths = Vec::new();
     for given in data {
         if Path::new(given).is_dir() {
-            let mut inside = in_folder(given).map_err(|e| Error::bad_input(format!("cannot be read: {e}")).at(given))?;
+            let mut inside =
+                in_folder(given).map_err(|e| Error::bad_input(format!("cannot be read: {e}")).at(given))?;
             if inside.is_empty() {
                 return Err(Error::bad_input("no .jsonl, .jsonl.gz or .jsonl.zst file in this folder").at(given));
             }

@@ -55,14 +55,29 @@ pub(super) fn draw(options: &Options, groups: &Groups, systems: &[System]) -> St
     for tenth in (from * 10.0).round() as u32..=10 {
         let at = x(f64::from(tenth) / 10.0);
         let _ = writeln!(svg, "<path class=\"grid\" d=\"M{at:.1} {TOP:.1}V{bottom:.1}\"/>");
-        let _ = writeln!(svg, "<text class=\"mid\" x=\"{at:.1}\" y=\"{:.1}\">{:.1}</text>", bottom + 16.0, f64::from(tenth) / 10.0);
+        let _ = writeln!(
+            svg,
+            "<text class=\"mid\" x=\"{at:.1}\" y=\"{:.1}\">{:.1}</text>",
+            bottom + 16.0,
+            f64::from(tenth) / 10.0
+        );
     }
-    let _ = writeln!(svg, "<text class=\"mid\" x=\"{:.1}\" y=\"{:.1}\">{metric}</text>", (x(from) + x(1.0)) / 2.0, bottom + 34.0);
+    let _ = writeln!(
+        svg,
+        "<text class=\"mid\" x=\"{:.1}\" y=\"{:.1}\">{metric}</text>",
+        (x(from) + x(1.0)) / 2.0,
+        bottom + 34.0
+    );
     for (r, (group, name)) in rows.iter().zip(&names).enumerate() {
         let top = TOP + row_height * r as f64;
         let is_mean = if r == groups.sets.len() { " mean" } else { "" };
         let middle = top + row_height / 2.0 + 4.0;
-        let _ = writeln!(svg, "<text class=\"name end{is_mean}\" x=\"{:.1}\" y=\"{middle:.1}\">{}</text>", left - 10.0, escaped(name));
+        let _ = writeln!(
+            svg,
+            "<text class=\"name end{is_mean}\" x=\"{:.1}\" y=\"{middle:.1}\">{}</text>",
+            left - 10.0,
+            escaped(name)
+        );
         for (s, system) in systems.iter().enumerate() {
             let Some(e) = of(group, system) else { continue };
             let y = top + BETWEEN / 2.0 + STEP * (s as f64 + 0.5);

@@ -145,7 +145,8 @@ impl<'a> Reporter<'a> {
             Figure::Difference(one, other) => of(metric, one) - of(metric, other),
         };
         let metrics = self.options.metrics().into_iter();
-        let figures = metrics.flat_map(|m| self.figures.iter().map(move |f| figure(&m, f)).collect::<Vec<_>>()).collect();
+        let figures =
+            metrics.flat_map(|m| self.figures.iter().map(move |f| figure(&m, f)).collect::<Vec<_>>()).collect();
         let recall = Metric { measure: Measure::Recall, cutoff: None };
         let found = judged.iter().any(|label| judging.relevant(*label)).then(|| of(&recall, systems[0].kind));
         Values { figures, found }
@@ -181,14 +182,16 @@ impl<'a> Reporter<'a> {
     /// The means over strata of queries.
     fn group(&self, name: String, strata: &[Vec<Place>]) -> Group {
         let of = |place: &Place| &self.values[place.0][place.1];
-        let rows = |places: &Vec<Place>| places.iter().flat_map(|p| of(p).figures.iter().copied()).collect::<Vec<f64>>();
+        let rows =
+            |places: &Vec<Place>| places.iter().flat_map(|p| of(p).figures.iter().copied()).collect::<Vec<f64>>();
         let strata_values: Vec<Vec<f64>> = strata.iter().map(rows).collect();
         let names: Vec<String> = self.options.metrics().iter().map(Metric::to_string).collect();
         let estimates = self.options.bootstrap().estimates(&strata_values, names.len() * self.figures.len());
         let estimates = estimates.unwrap_or_default();
         let figures = estimates.chunks(self.figures.len());
         let figures = figures.map(|e| Figures(self.figures.iter().copied().zip(e.iter().copied()).collect()));
-        let found: Vec<Vec<f64>> = strata.iter().map(|places| places.iter().filter_map(|p| of(p).found).collect()).collect();
+        let found: Vec<Vec<f64>> =
+            strata.iter().map(|places| places.iter().filter_map(|p| of(p).found).collect()).collect();
         let recall = || Some(Bootstrap { resamples: 0, ..self.options.bootstrap() }.estimate(&found)?.mean);
         let queries: usize = strata.iter().map(Vec::len).sum();
         Group {

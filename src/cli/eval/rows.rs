@@ -10,13 +10,15 @@ use serde::{
     de::{self, DeserializeOwned, Deserializer, Visitor},
 };
 
-use super::{super::documents::{self, Id}, compressed};
+use super::{
+    super::documents::{self, Id},
+    compressed,
+};
 use crate::error::{Error, Result};
 
 /// More text than a set should hold in memory.
 const MOST_BYTES: u64 = 8 << 30;
-const EXPECTED: &str =
-    r#"expected {"query_id": ..., "query": "...", "lang"?: "en", "candidates": [{"doc_id": ..., "text": "...", "label": 0}, ...]}"#;
+const EXPECTED: &str = r#"expected {"query_id": ..., "query": "...", "lang"?: "en", "candidates": [{"doc_id": ..., "text": "...", "label": 0}, ...]}"#;
 const EXPECTED_OF_CORPUS: &str = r#"expected {"doc_id": ..., "text": "...", "lang"?: "en"}"#;
 
 /// A query with what is known of its documents.
@@ -123,9 +125,9 @@ impl Row {
                 }
                 (Some(Label(label)), _) => _ = labels.insert(id.clone(), label),
                 (None, None) if self.relevant.is_empty() => {
-                    return Err(Error::bad_input(format!("no \"label\" for {id:?}"))
-                        .at(at())
-                        .hint("label every candidate, or name the relevant ones in \"relevant\": {\"doc_id\": label}"));
+                    return Err(Error::bad_input(format!("no \"label\" for {id:?}")).at(at()).hint(
+                        "label every candidate, or name the relevant ones in \"relevant\": {\"doc_id\": label}",
+                    ));
                 }
                 (None, _) => {}
             }
@@ -135,8 +137,10 @@ impl Row {
             }
         }
         match labels.iter().filter(|(_, label)| **label > highest).min() {
-            Some((id, label)) => Err(Error::bad_input(format!("the label {label} of {id:?} is too large for exponential gain"))
-                .hint(format!("use labels up to {highest}, or --gain linear"))),
+            Some((id, label)) => {
+                Err(Error::bad_input(format!("the label {label} of {id:?} is too large for exponential gain"))
+                    .hint(format!("use labels up to {highest}, or --gain linear")))
+            }
             None => Ok(labels),
         }
     }
@@ -173,7 +177,9 @@ pub(super) fn read_corpus(path: &str) -> Result<Vec<Document>> {
         Ok(())
     })?;
     match found.is_empty() {
-        true => Err(Error::bad_input("no documents in this file").at(documents::place_of(path)).hint(EXPECTED_OF_CORPUS)),
+        true => {
+            Err(Error::bad_input("no documents in this file").at(documents::place_of(path)).hint(EXPECTED_OF_CORPUS))
+        }
         false => Ok(found),
     }
 }
@@ -221,7 +227,10 @@ mod tests {
         let start = r#"{"query_id":1,"query":"q","#;
         let of = |rest: &str| labels(&format!("{start}{rest}}}"));
         let pairs = |wanted: &[(&str, u32)]| Ok(wanted.iter().map(|(id, label)| ((*id).to_owned(), *label)).collect());
-        assert_eq!(of(r#""candidates":[{"doc_id":"a","label":2},{"doc_id":7,"label":1.0}]"#), pairs(&[("7", 1), ("a", 2)]));
+        assert_eq!(
+            of(r#""candidates":[{"doc_id":"a","label":2},{"doc_id":7,"label":1.0}]"#),
+            pairs(&[("7", 1), ("a", 2)])
+        );
         assert_eq!(of(r#""candidates":[{"doc_id":"a"}],"relevant":{"b":1}"#), pairs(&[("b", 1)]));
         assert_eq!(of(r#""candidates":[{"doc_id":"a","label":1}],"relevant":{"a":1}"#), pairs(&[("a", 1)]));
         assert_eq!(of(r#""candidates":null,"relevant":null"#), pairs(&[]));
@@ -233,7 +242,10 @@ mod tests {
             (r#""candidates":[{"doc_id":"a","label":51}]"#, "the label 51 of \"a\" is too large"),
             (r#""candidates":[{"doc_id":"a"}]"#, "candidates[0]: no \"label\" for \"a\""),
             (r#""candidates":[{"label":1}]"#, "missing field `doc_id`"),
-            (r#""candidates":[{"doc_id":"a","label":1},{"doc_id":"a","label":0}]"#, "candidates[1]: the doc_id \"a\" stands twice"),
+            (
+                r#""candidates":[{"doc_id":"a","label":1},{"doc_id":"a","label":0}]"#,
+                "candidates[1]: the doc_id \"a\" stands twice",
+            ),
             (r#""candidates":[{"doc_id":"a","label":1}],"relevant":{"a":2}"#, "label 1, but \"relevant\" says 2"),
         ] {
             let e = of(bad).unwrap_err();

@@ -40,7 +40,12 @@ pub(super) fn score(
     let load_ms = milliseconds(started);
     let started = Instant::now();
     let total: usize = sets.iter().flat_map(|s| &s.queries).map(|q| q.candidates.len()).sum();
-    let bar = Progress::new(!common.quiet, Unit::Documents, format!("Scoring with {}", reranker.info().name), Some(total as u64));
+    let bar = Progress::new(
+        !common.quiet,
+        Unit::Documents,
+        format!("Scoring with {}", reranker.info().name),
+        Some(total as u64),
+    );
     let mut scored = Scored {
         model: reranker.info().name.clone(),
         device: reranker.info().device.clone(),
@@ -94,9 +99,8 @@ fn of_query(
         instruction: query.instruction.as_deref().or(options.instruction),
         ..options
     };
-    let scores = interrupt::pausing(|cancel| {
-        block_on(reranker.score(&request, cancel, &mut |_, _, done, _| on_score(done)))
-    })?;
+    let scores =
+        interrupt::pausing(|cancel| block_on(reranker.score(&request, cancel, &mut |_, _, done, _| on_score(done))))?;
     scored.prompt_tokens += scores.prompt_tokens();
     scored.truncated += scores.scored.iter().filter(|s| s.truncated).count();
     for warning in scores.warnings {

@@ -78,7 +78,9 @@ fn difference(kind: Kind, systems: &[System]) -> Option<Figure> {
     match kind {
         Kind::Model => None,
         Kind::Baseline => Some(Figure::Difference(Kind::Model, Kind::Baseline)),
-        Kind::Second => systems.iter().any(|s| s.kind == Kind::Model).then_some(Figure::Difference(Kind::Second, Kind::Model)),
+        Kind::Second => {
+            systems.iter().any(|s| s.kind == Kind::Model).then_some(Figure::Difference(Kind::Second, Kind::Model))
+        }
     }
 }
 

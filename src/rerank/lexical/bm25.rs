@@ -64,7 +64,8 @@ impl Bm25 {
                 *scores.entry(posting.document).or_default() += self.weight(postings.len(), posting);
             }
         }
-        let mut found: Vec<(usize, f64)> = scores.into_iter().map(|(document, score)| (document as usize, score)).collect();
+        let mut found: Vec<(usize, f64)> =
+            scores.into_iter().map(|(document, score)| (document as usize, score)).collect();
         found.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         found.truncate(top);
         found

@@ -149,7 +149,9 @@ impl FromStr for Metric {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let refuse = |what: String| Error::bad_input(what).hint("write for instance ndcg@10, map@10, mrr@10, recall@100, precision@5");
+        let refuse = |what: String| {
+            Error::bad_input(what).hint("write for instance ndcg@10, map@10, mrr@10, recall@100, precision@5")
+        };
         let lower = text.trim().to_lowercase();
         let (name, cutoff) = match lower.split_once('@') {
             Some((name, k)) => (name, Some(k)),
@@ -221,7 +223,9 @@ mod tests {
         }
         assert_eq!(" nDCG@10 ".parse::<Metric>().unwrap().to_string(), "ndcg@10");
         assert_eq!("P@5".parse::<Metric>().unwrap().to_string(), "precision@5");
-        for (bad, word) in [("dcg@10", "\"dcg\""), ("ndcg@0", "\"0\""), ("ndcg@", "\"\""), ("", "\"\""), ("map@-1", "\"-1\"")] {
+        for (bad, word) in
+            [("dcg@10", "\"dcg\""), ("ndcg@0", "\"0\""), ("ndcg@", "\"\""), ("", "\"\""), ("map@-1", "\"-1\"")]
+        {
             let e = bad.parse::<Metric>().unwrap_err().to_string();
             assert!(e.contains(word) && e.contains("ndcg@10"), "{bad}: {e}");
         }
