@@ -2,7 +2,7 @@
 
     python tests/golden/eval.py
 
-Needs pytrec_eval, ranx, scipy and numpy. Every number comes from a seed. No two scores of a query are equal, since the tools order ties differently:
+Needs pytrec_eval-terrier (pytrec_eval with wheels), ranx, scipy and numpy. Every number comes from a seed. No two scores of a query are equal, since the tools order ties differently:
 trec_eval by falling document id, ranx as its sort leaves them, and this project by rising document id. The two tools agree with each other where both
 know a measure, which is checked here; trec_eval knows nDCG with linear gain only.
 """
@@ -114,7 +114,7 @@ def main():
             })
             sign = 1 if tag == "good" else -1
             differences[query] = differences.get(query, 0.0) + sign * expected["ndcg@10 exponential from 1"]
-    made_with = {name: version(name) for name in ("pytrec_eval", "ranx", "scipy", "numpy")}
+    made_with = {name: version(name) for name in ("pytrec_eval-terrier", "ranx", "scipy", "numpy")}
     golden = {"made_with": made_with, "queries": queries, "intervals": intervals(differences)}
     with open(os.path.join(HERE, "eval.json"), "w", encoding="utf8") as out:
         json.dump(golden, out, indent=None, separators=(",", ":"))
