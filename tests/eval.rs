@@ -115,8 +115,8 @@ fn model(name: &str) -> String {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edge-reranker"));
-    command.arg("eval").args(["--device=cpu", "--model", &model("tiny-f32.gguf")]).args(arguments);
-    command.env_remove("EDGE_RERANKER_MODEL").env_remove("EDGE_RERANKER_DEVICE").env_remove("EDGE_RERANKER_THREADS");
+    command.arg("eval").arg("--device=cpu").args(arguments).env("EDGE_RERANKER_MODEL", model("tiny-f32.gguf"));
+    command.env_remove("EDGE_RERANKER_DEVICE").env_remove("EDGE_RERANKER_THREADS");
     command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", "/nonexistent");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
@@ -162,7 +162,9 @@ fn lines(prefix: &str, count: usize) -> Vec<Value> {
             json!({ "doc_id": format!("{prefix}-{about}"), "text": format!("Some {about}s, told of by others."), "label": label, "bm25_rank": 6 - c })
         });
         let candidates: Vec<Value> = candidates.collect();
-        json!({ "query_id": format!("{prefix}:{q}"), "query": format!("the old {}", noun(q)), "lang": ["en", "xx"][q % 2], "doc_lang": "en", "candidates": candidates })
+        let language = if q % 2 == 0 { "en" } else { "xx" };
+        let query = format!("the old {}", noun(q));
+        json!({ "query_id": format!("{prefix}:{q}"), "query": query, "lang": language, "doc_lang": "en", "candidates": candidates })
     };
     (0..count).map(line).collect()
 }
