@@ -162,7 +162,7 @@ fn lines(prefix: &str, count: usize) -> Vec<Value> {
             json!({ "doc_id": format!("{prefix}-{about}"), "text": format!("Some {about}s, told of by others."), "label": label, "bm25_rank": 6 - c })
         });
         let candidates: Vec<Value> = candidates.collect();
-        let language = if q % 2 == 0 { "en" } else { "xx" };
+        let language = if q.is_multiple_of(2) { "en" } else { "xx" };
         let query = format!("the old {}", noun(q));
         json!({ "query_id": format!("{prefix}:{q}"), "query": query, "lang": language, "doc_lang": "en", "candidates": candidates })
     };
@@ -447,8 +447,8 @@ fn bad_input_is_named_with_its_file_and_line() {
     // Large labels are well with linear gain, and queries that nothing answers count 0, which is said.
     let mut rows = lines("a", 2);
     rows[0]["candidates"][0]["label"] = json!(900);
-    for c in 0..6 {
-        rows[1]["candidates"][c]["label"] = json!(0);
+    for candidate in rows[1]["candidates"].as_array_mut().unwrap() {
+        candidate["label"] = json!(0);
     }
     let data = folder.write("zeros.jsonl", jsonl(&rows));
     let output = run(&["--data", &data, "--gain=linear", "--format=json", "--baseline=none", "--metrics=recall"]);

@@ -75,11 +75,18 @@ fn say_what_is_odd(common: &Common, options: &Options, sets: &[Set]) {
         let without = set.queries.len() - set.queries.iter().filter(relevant).count();
         let place = documents::place_of(&set.path);
         if without > 0 {
-            let text = format!("{place}: {} of {} queries have no relevant document and count 0", count(without as u64), set.queries.len());
+            let text = format!(
+                "{place}: {} of {} queries have no relevant document and count 0",
+                count(without as u64),
+                set.queries.len()
+            );
             note(common.quiet, &text);
         }
         if set.missing > 0 {
-            let text = format!("{place}: {} relevant documents are nowhere to be found, which no ranking can mend", count(set.missing as u64));
+            let text = format!(
+                "{place}: {} relevant documents are nowhere to be found, which no ranking can mend",
+                count(set.missing as u64)
+            );
             note(common.quiet, &text);
         }
     }
