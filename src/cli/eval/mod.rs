@@ -108,5 +108,8 @@ fn systems<'a>(options: &Options, sets: &'a [Set], first: &'a Scored, second: Op
         });
     }
     systems.extend(second.map(|scored| of_model(Kind::Second, scored)));
+    if let Some(second) = systems.iter_mut().find(|s| s.kind == Kind::Second && s.name == first.model) {
+        second.name += " (second)"; // files of one name in two folders
+    }
     systems
 }

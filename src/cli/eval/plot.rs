@@ -20,7 +20,7 @@ const BOTTOM: f64 = 46.0;
 const STEP: f64 = 9.0;
 const BETWEEN: f64 = 11.0;
 /// About the width of a letter.
-const LETTER: f64 = 6.6;
+const LETTER: f64 = 6.9;
 const WIDEST_NAME: usize = 36;
 
 const STYLE: &str = "\
@@ -37,7 +37,7 @@ pub(super) fn draw(options: &Options, groups: &Groups, systems: &[System]) -> St
     let rows: Vec<&Group> = groups.sets.iter().chain(overall).collect();
     let of = |group: &Group, system: &System| group.metrics.first().and_then(|(_, f)| f.get(Figure::Of(system.kind)));
     let names: Vec<String> = rows.iter().map(|g| fit(&one_line(&g.name), WIDEST_NAME).into_owned()).collect();
-    let left = 24.0 + LETTER * names.iter().map(|n| width(n)).max().unwrap_or(0) as f64;
+    let left = 28.0 + LETTER * names.iter().map(|n| width(n)).max().unwrap_or(0) as f64;
     let lowest = rows.iter().flat_map(|g| systems.iter().filter_map(|s| of(g, s))).map(|e| e.low).fold(1.0, f64::min);
     let from = (lowest * 10.0).floor().clamp(0.0, 9.0) / 10.0;
     let x = |value: f64| left + (value - from) / (1.0 - from) * (WIDTH - RIGHT - left);

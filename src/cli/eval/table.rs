@@ -66,7 +66,7 @@ fn line(indent: bool, group: &Group, metric: usize, options: &Options, systems: 
     for system in systems {
         cells.push(figure(Figure::Of(system.kind)).map_or_else(String::new, |e| format!("{:.4}", e.mean)));
         if let Some(difference) = difference(system.kind, systems) {
-            cells.push(figure(difference).map_or_else(String::new, signed));
+            cells.push(figure(difference).map_or_else(String::new, |e| signed(e, group.queries)));
         }
     }
     cells.extend(options.depth().map(|_| group.retrieval_recall.map_or_else(|| "-".into(), |r| format!("{r:.4}"))));
@@ -84,8 +84,12 @@ fn difference(kind: Kind, systems: &[System]) -> Option<Figure> {
     }
 }
 
-fn signed(e: Estimate) -> String {
-    format!("{:+.4} [{:+.4}, {:+.4}]", e.mean, e.low, e.high)
+/// A difference with its interval, which one query does not have.
+fn signed(e: Estimate, queries: usize) -> String {
+    match queries {
+        0 | 1 => format!("{:+.4} {:18}", e.mean, ""),
+        _ => format!("{:+.4} [{:+.4}, {:+.4}]", e.mean, e.low, e.high),
+    }
 }
 
 /// The metric as it is usually written.
