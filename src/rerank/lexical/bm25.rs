@@ -58,16 +58,19 @@ impl Bm25 {
 
     /// The best documents that have any of the terms, and their scores; equal ones in their order.
     pub fn search(&self, query: &[String], top: usize) -> Vec<(usize, f64)> {
-        let mut scores: HashMap<u32, f64> = HashMap::new();
+        let mut scores = vec![0.0; self.lengths.len()];
         for postings in query.iter().filter_map(|term| self.postings.get(term)) {
             for posting in postings {
-                *scores.entry(posting.document).or_default() += self.weight(postings.len(), posting);
+                scores[posting.document as usize] += self.weight(postings.len(), posting);
             }
         }
-        let mut found: Vec<(usize, f64)> =
-            scores.into_iter().map(|(document, score)| (document as usize, score)).collect();
-        found.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        found.truncate(top);
+        let better = |a: &(usize, f64), b: &(usize, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let mut found: Vec<(usize, f64)> = scores.into_iter().enumerate().filter(|(_, score)| *score > 0.0).collect();
+        if top < found.len() {
+            found.select_nth_unstable_by(top, better);
+            found.truncate(top);
+        }
+        found.sort_unstable_by(better);
         found
     }
 
