@@ -15,6 +15,30 @@ use unicode_segmentation::UnicodeSegmentation;
 /// Longer words are no words of a language: encoded data, which stemming would only cost time.
 const LONGEST_WORD: usize = 128;
 
+/// Identifiers and comments are English, mostly.
+const PROGRAMMING: [&str; 20] = [
+    "bash",
+    "c",
+    "c++",
+    "cpp",
+    "csharp",
+    "go",
+    "html",
+    "java",
+    "javascript",
+    "kotlin",
+    "lua",
+    "perl",
+    "php",
+    "python",
+    "ruby",
+    "rust",
+    "scala",
+    "sql",
+    "swift",
+    "typescript",
+];
+
 /// Makes terms of texts in one language.
 pub struct Analyzer {
     stemmer: Option<Stemmer>,
@@ -23,7 +47,7 @@ pub struct Analyzer {
 }
 
 impl Analyzer {
-    /// For a language by its code (ISO 639, `en`, `pt-BR`), or for none that is known.
+    /// For a language by its code (ISO 639, `en`, `pt-BR`), a programming language by its name, or for none that is known.
     pub fn new(language: Option<&str>) -> Self {
         Self { stemmer: language.and_then(stemmer), stems: HashMap::new() }
     }
@@ -76,6 +100,7 @@ fn stemmer(language: &str) -> Option<Stemmer> {
     let code = language.split(['-', '_']).next()?.to_lowercase();
     let code = match code.as_str() {
         "nb" | "nn" | "nob" | "nno" => "no", // Bokmål and Nynorsk share Norwegian's
+        code if PROGRAMMING.contains(&code) => "en",
         code => code,
     };
     if !(2..=3).contains(&code.len()) {
@@ -145,7 +170,8 @@ mod tests {
         assert_eq!(terms("en-GB", "running"), ["run"]);
         assert_eq!(terms("fr", "l'eau des chevaux"), ["l", "eau", "de", "cheval"]);
         assert_eq!(terms("nb", "havnedistriktene"), ["havnedistrikt"]);
-        for unknown in ["xx", "", "porter", "bash"] {
+        assert_eq!(terms("python", "get_cities"), ["get", "citi"]);
+        for unknown in ["xx", "", "porter", "cobol"] {
             assert_eq!(terms(unknown, "Running"), ["running"], "{unknown}");
         }
         assert_eq!(Analyzer::new(None).terms("Running, 3.14\u{ff11}"), ["running", "3", "141"]);
