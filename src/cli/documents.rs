@@ -3,7 +3,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, Read},
+    io::{self, BufRead, Read},
     path::Path,
 };
 
@@ -17,6 +17,8 @@ use crate::error::{Error, Result};
 
 /// More than any list of documents that one request should hold.
 const LONGEST_INPUT: u64 = 1 << 30;
+/// Longer lines are a mistake, or an attack on the memory.
+const LONGEST_LINE: u64 = 256 << 20;
 
 /// How documents are written down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,6 +96,20 @@ fn read_text(path: &str) -> Result<(String, String)> {
     }
     let text = utf8(&place, 1, bytes)?;
     Ok((place, text))
+}
+
+/// The next line of an input that is read line by line: blank ones too, and nothing at the end.
+pub(crate) fn line(input: &mut dyn BufRead, place: &str, number: usize) -> Result<Option<String>> {
+    let at = || format!("{place}:{number}");
+    let mut bytes = Vec::new();
+    let read = input.take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
+    match read.map_err(|e| Error::bad_input(format!("cannot be read: {e}")).at(at()))? {
+        0 => Ok(None),
+        n if n as u64 > LONGEST_LINE => {
+            Err(Error::bad_input(format!("a line of more than {LONGEST_LINE} bytes")).at(at()))
+        }
+        _ => utf8(place, number, bytes).map(Some),
+    }
 }
 
 /// Text from bytes that begin at line `first` of `place`; a byte order mark is dropped.

@@ -1,4 +1,4 @@
-//! The command line: `edge-reranker rank | score | tokenize | inspect | download | quantize | bench`.
+//! The command line: `edge-reranker rank | score | tokenize | eval | inspect | download | quantize | bench`.
 //!
 //! Results go to standard output, notes and progress bars to standard error. Every verb takes the options of `Common` and
 //! writes through one buffered handle, so that a reader who goes away (`| head`) ends the run quietly.
@@ -6,6 +6,7 @@
 mod bench;
 mod documents;
 mod download;
+mod eval;
 mod exit;
 mod hub;
 mod inspect;
@@ -64,6 +65,7 @@ Examples:
   edge-reranker rank --query 'capital of China' 'Beijing is the capital.' 'Bananas are yellow.'
   edge-reranker rank --model 0.6b-q8 --query 'opening hours' --documents pages.jsonl --top-n 5
   edge-reranker score pairs.jsonl > scores.jsonl
+  edge-reranker eval --data dev/ --model 0.6b-q8
   edge-reranker inspect model.gguf
   edge-reranker bench --documents 50 --tokens 256";
 
@@ -82,6 +84,7 @@ enum Verb {
     Rank(rank::Options),
     Score(score::Options),
     Tokenize(tokenize::Options),
+    Eval(eval::Options),
     Inspect(inspect::Options),
     Download(download::Options),
     Quantize(quantize::Options),
@@ -89,7 +92,7 @@ enum Verb {
 }
 
 /// The options that every verb takes.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(next_help_heading = "Model and machine")]
 pub(crate) struct Common {
     /// The model: a path, a short name or a Hugging Face id (see edge-reranker --help)
@@ -200,6 +203,7 @@ pub fn main() -> ExitCode {
         Verb::Rank(options) => rank::run(common, options, out_ref),
         Verb::Score(options) => score::run(common, options, out_ref),
         Verb::Tokenize(options) => tokenize::run(common, options, out_ref),
+        Verb::Eval(options) => eval::run(common, options, out_ref),
         Verb::Inspect(options) => inspect::run(common, options, out_ref),
         Verb::Download(options) => download::run(common, options, out_ref),
         Verb::Quantize(options) => quantize::run(common, options),

@@ -1,6 +1,6 @@
 //! `score`: pairs in, scores out, line by line in input order.
 
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 
 use clap::Args;
 use futures::executor::block_on;
@@ -13,7 +13,7 @@ use super::{
     progress::{Progress, Unit, note},
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     rerank::{Request, Reranker, Scored},
 };
 
@@ -21,8 +21,6 @@ use crate::{
 const GROUP_ROWS: usize = 1000;
 /// Bytes of documents of one request at most.
 const GROUP_BYTES: usize = 16 << 20;
-/// Longer lines are a mistake, or an attack on the memory.
-const LONGEST_LINE: u64 = 256 << 20;
 
 /// Scores query-document pairs from a JSONL file, in input order.
 #[derive(Args)]
@@ -141,21 +139,11 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
 
 /// The row of a line: nothing for a blank line, and nothing at all at the end.
 pub(super) fn read_row(input: &mut dyn BufRead, place: &str, number: usize) -> Result<Option<Option<Row>>> {
-    let at = || format!("{place}:{number}");
-    let mut bytes = Vec::new();
-    let read = input.take(LONGEST_LINE + 1).read_until(b'\n', &mut bytes);
-    match read.map_err(|e| Error::bad_input(format!("cannot be read: {e}")).at(at()))? {
-        0 => return Ok(None),
-        n if n as u64 > LONGEST_LINE => {
-            return Err(Error::bad_input(format!("a line of more than {LONGEST_LINE} bytes")).at(at()));
-        }
-        _ => {}
-    }
-    let text = documents::utf8(place, number, bytes)?;
+    let Some(text) = documents::line(input, place, number)? else { return Ok(None) };
     if text.trim().is_empty() {
         return Ok(Some(None));
     }
-    let row = documents::json(&text, |_| at());
+    let row = documents::json(&text, |_| format!("{place}:{number}"));
     row.map(|row| Some(Some(row))).map_err(|e| e.hint("expected {\"query\": \"...\", \"document\": \"...\"}"))
 }
 

@@ -2,6 +2,9 @@
 
 mod device;
 mod info;
+#[cfg(feature = "cli")]
+pub mod lexical;
+pub mod metrics;
 mod rank;
 
 use std::sync::{Mutex, PoisonError};

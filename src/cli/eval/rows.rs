@@ -1,0 +1,266 @@
+//! The lines of a file of queries, and of a corpus. What is wrong is named with its file and line.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+};
+
+use serde::{
+    Deserialize,
+    de::{self, DeserializeOwned, Deserializer, Visitor},
+};
+
+use super::{
+    super::documents::{self, Id},
+    compressed,
+};
+use crate::error::{Error, Result};
+
+/// More text than a set should hold in memory.
+const MOST_BYTES: u64 = 8 << 30;
+const EXPECTED: &str = r#"expected {"query_id": ..., "query": "...", "lang"?: "en", "candidates": [{"doc_id": ..., "text": "...", "label": 0}, ...]}"#;
+const EXPECTED_OF_CORPUS: &str = r#"expected {"doc_id": ..., "text": "...", "lang"?: "en"}"#;
+
+/// A query with what is known of its documents.
+#[derive(Deserialize)]
+pub(super) struct Row {
+    pub(super) query_id: Id,
+    pub(super) query: String,
+    lang: Option<String>,
+    doc_lang: Option<String>,
+    group: Option<Id>,
+    pub(super) instruction: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) candidates: Vec<Candidate>,
+    /// Labels by document: of those that are no candidates, or have no label there.
+    #[serde(default, deserialize_with = "or_default")]
+    relevant: BTreeMap<String, Label>,
+    #[serde(skip)]
+    pub(super) line: usize,
+}
+
+/// A document of a query.
+#[derive(Deserialize)]
+pub(super) struct Candidate {
+    pub(super) doc_id: Id,
+    pub(super) text: Option<String>,
+    label: Option<Label>,
+    pub(super) bm25_rank: Option<f64>,
+}
+
+/// A document of a corpus.
+#[derive(Deserialize)]
+pub(super) struct Document {
+    #[serde(alias = "id", alias = "_id")]
+    pub(super) doc_id: Id,
+    pub(super) text: String,
+    pub(super) lang: Option<String>,
+}
+
+/// How relevant a document is: a whole number from 0.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Label(u32);
+
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Whole;
+
+        impl Visitor<'_> for Whole {
+            type Value = Label;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a label, a whole number from 0")
+            }
+
+            fn visit_u64<E: de::Error>(self, n: u64) -> Result<Label, E> {
+                u32::try_from(n).map(Label).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(n), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, n: i64) -> Result<Label, E> {
+                u32::try_from(n).map(Label).map_err(|_| E::invalid_value(de::Unexpected::Signed(n), &self))
+            }
+
+            fn visit_f64<E: de::Error>(self, n: f64) -> Result<Label, E> {
+                let whole = n.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&n);
+                if whole { Ok(Label(n as u32)) } else { Err(E::invalid_value(de::Unexpected::Float(n), &self)) }
+            }
+        }
+
+        deserializer.deserialize_any(Whole)
+    }
+}
+
+/// `null` means absent.
+fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+impl Row {
+    /// What the row's figures are gathered under, besides its set: its group, or else its language.
+    pub(super) fn language(&self) -> String {
+        let group = self.group.as_ref().map(ToString::to_string);
+        group.or_else(|| self.lang.clone()).unwrap_or_else(|| "unknown".into())
+    }
+
+    /// The language that words of the query must be found in.
+    pub(super) fn document_language(&self) -> Option<&str> {
+        self.doc_lang.as_deref().or(self.lang.as_deref())
+    }
+
+    /// The label of every document that has one.
+    ///
+    /// # Errors
+    /// A document twice, without a label, or with two labels; a label above `highest`.
+    pub(super) fn labels(&self, highest: u32) -> Result<HashMap<String, u32>> {
+        let mut labels: HashMap<String, u32> = self.relevant.iter().map(|(id, label)| (id.clone(), label.0)).collect();
+        let mut seen = HashSet::new();
+        for (i, candidate) in self.candidates.iter().enumerate() {
+            let at = || format!("candidates[{i}]");
+            let id = candidate.doc_id.to_string();
+            let known = labels.get(&id).copied();
+            match (candidate.label, known) {
+                (Some(Label(label)), Some(known)) if label != known && !seen.contains(&id) => {
+                    let what = format!("label {label}, but \"relevant\" says {known} for {id:?}");
+                    return Err(Error::bad_input(what).at(at()));
+                }
+                (Some(Label(label)), _) => _ = labels.insert(id.clone(), label),
+                (None, None) if self.relevant.is_empty() => {
+                    return Err(Error::bad_input(format!("no \"label\" for {id:?}")).at(at()).hint(
+                        "label every candidate, or name the relevant ones in \"relevant\": {\"doc_id\": label}",
+                    ));
+                }
+                (None, _) => {}
+            }
+            if !seen.insert(id) {
+                let what = format!("the doc_id {:?} stands twice among the candidates", candidate.doc_id.to_string());
+                return Err(Error::bad_input(what).at(at()));
+            }
+        }
+        match labels.iter().filter(|(_, label)| **label > highest).min() {
+            Some((id, label)) => {
+                Err(Error::bad_input(format!("the label {label} of {id:?} is too large for exponential gain"))
+                    .hint(format!("use labels up to {highest}, or --gain linear")))
+            }
+            None => Ok(labels),
+        }
+    }
+}
+
+/// The queries of a file.
+pub(super) fn read(path: &str) -> Result<Vec<Row>> {
+    let mut lines: HashMap<String, usize> = HashMap::new();
+    let mut rows = Vec::new();
+    each(path, EXPECTED, |line, mut row: Row| {
+        row.line = line;
+        if let Some(first) = lines.insert(row.query_id.to_string(), line) {
+            let what = format!("the query_id {:?} is that of line {first} too", row.query_id.to_string());
+            return Err(Error::bad_input(what).hint("give every query an id of its own"));
+        }
+        rows.push(row);
+        Ok(())
+    })?;
+    match rows.is_empty() {
+        true => Err(Error::bad_input("no queries in this file").at(documents::place_of(path)).hint(EXPECTED)),
+        false => Ok(rows),
+    }
+}
+
+/// The documents of a corpus.
+pub(super) fn read_corpus(path: &str) -> Result<Vec<Document>> {
+    let mut seen = HashSet::new();
+    let mut found = Vec::new();
+    each(path, EXPECTED_OF_CORPUS, |_, document: Document| {
+        if !seen.insert(document.doc_id.to_string()) {
+            return Err(Error::bad_input(format!("the doc_id {:?} stands twice", document.doc_id.to_string())));
+        }
+        found.push(document);
+        Ok(())
+    })?;
+    match found.is_empty() {
+        true => {
+            Err(Error::bad_input("no documents in this file").at(documents::place_of(path)).hint(EXPECTED_OF_CORPUS))
+        }
+        false => Ok(found),
+    }
+}
+
+/// Hands over the value of each line that is not blank.
+fn each<T: DeserializeOwned>(path: &str, expected: &str, mut with: impl FnMut(usize, T) -> Result<()>) -> Result<()> {
+    let place = documents::place_of(path);
+    let file = documents::open(path)?;
+    let input = compressed::reader(file);
+    let mut input = input.map_err(|e| Error::bad_input(format!("cannot be read: {e}")).at(&place))?;
+    let mut bytes = 0;
+    for number in 1.. {
+        let Some(text) = documents::line(&mut input, &place, number)? else { break };
+        bytes += text.len() as u64;
+        if bytes > MOST_BYTES {
+            let what = format!("more than {} GB of text", MOST_BYTES >> 30);
+            return Err(Error::bad_input(what).at(&place).hint("split it into several files"));
+        }
+        if !text.trim().is_empty() {
+            let at = || format!("{place}:{number}");
+            let value = documents::json(&text, |_| at()).map_err(|e| e.hint(expected))?;
+            with(number, value).map_err(|e| e.at(at()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(json: &str) -> Result<Row, String> {
+        serde_json::from_str(json).map_err(|e| e.to_string())
+    }
+
+    fn labels(json: &str) -> Result<Vec<(String, u32)>, String> {
+        let labels = row(json)?.labels(50).map_err(|e| e.to_string())?;
+        let mut sorted: Vec<_> = labels.into_iter().collect();
+        sorted.sort();
+        Ok(sorted)
+    }
+
+    #[test]
+    fn labels_come_from_candidates_and_from_judgements() {
+        let start = r#"{"query_id":1,"query":"q","#;
+        let of = |rest: &str| labels(&format!("{start}{rest}}}"));
+        let pairs = |wanted: &[(&str, u32)]| Ok(wanted.iter().map(|(id, label)| ((*id).to_owned(), *label)).collect());
+        assert_eq!(
+            of(r#""candidates":[{"doc_id":"a","label":2},{"doc_id":7,"label":1.0}]"#),
+            pairs(&[("7", 1), ("a", 2)])
+        );
+        assert_eq!(of(r#""candidates":[{"doc_id":"a"}],"relevant":{"b":1}"#), pairs(&[("b", 1)]));
+        assert_eq!(of(r#""candidates":[{"doc_id":"a","label":1}],"relevant":{"a":1}"#), pairs(&[("a", 1)]));
+        assert_eq!(of(r#""candidates":null,"relevant":null"#), pairs(&[]));
+        for (bad, words) in [
+            (r#""candidates":[{"doc_id":"a","label":-1}]"#, "`-1`, expected a label, a whole number from 0"),
+            (r#""candidates":[{"doc_id":"a","label":0.5}]"#, "`0.5`, expected a label"),
+            (r#""candidates":[{"doc_id":"a","label":"1"}]"#, "\"1\", expected a label"),
+            (r#""candidates":[{"doc_id":"a","label":99999999999}]"#, "expected a label"),
+            (r#""candidates":[{"doc_id":"a","label":51}]"#, "the label 51 of \"a\" is too large"),
+            (r#""candidates":[{"doc_id":"a"}]"#, "candidates[0]: no \"label\" for \"a\""),
+            (r#""candidates":[{"label":1}]"#, "missing field `doc_id`"),
+            (
+                r#""candidates":[{"doc_id":"a","label":1},{"doc_id":"a","label":0}]"#,
+                "candidates[1]: the doc_id \"a\" stands twice",
+            ),
+            (r#""candidates":[{"doc_id":"a","label":1}],"relevant":{"a":2}"#, "label 1, but \"relevant\" says 2"),
+        ] {
+            let e = of(bad).unwrap_err();
+            assert!(e.contains(words), "{bad}: {e}");
+        }
+    }
+
+    #[test]
+    fn rows_know_their_languages() {
+        let of = |rest: &str| row(&format!(r#"{{"query_id":"x","query":"q"{rest}}}"#)).unwrap();
+        assert_eq!(of("").language(), "unknown");
+        assert_eq!(of(r#","lang":"fr""#).language(), "fr");
+        assert_eq!(of(r#","lang":"fr","group":"hard""#).language(), "hard");
+        assert_eq!(of(r#","lang":"fr""#).document_language(), Some("fr"));
+        assert_eq!(of(r#","lang":"fr","doc_lang":"en""#).document_language(), Some("en"));
+        assert_eq!(of("").document_language(), None);
+    }
+}

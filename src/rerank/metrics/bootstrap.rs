@@ -1,0 +1,167 @@
+//! How far a mean could lie elsewhere with other queries of the same kind.
+//!
+//! The percentile bootstrap (Efron and Tibshirani, "An introduction to the bootstrap", 1993): the queries are drawn with replacement, as many as there
+//! are, the mean is taken, and that many times over; the interval holds the middle 95 % of these means. Given differences of two systems on the same
+//! queries, it is the paired bootstrap, which sees nothing of how hard the queries are. A mean over several sets is drawn within each set, so that
+//! each set keeps its weight and its size. Draws come from a seed: the same numbers give the same interval on every machine.
+//!
+//! With few queries (under some twenty) such intervals are too narrow, and with one they have no width at all.
+
+use serde::Serialize;
+
+/// The part of the means that lies within an interval.
+const CONFIDENCE: f64 = 0.95;
+
+/// A mean and its interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The mean of the queries, or the mean over sets of their means.
+    pub mean: f64,
+    /// The lower end of the 95 % interval.
+    pub low: f64,
+    /// The upper end of the 95 % interval.
+    pub high: f64,
+}
+
+/// How to draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    /// How many times the queries are drawn anew.
+    pub resamples: usize,
+    /// Where the draws begin.
+    pub seed: u64,
+}
+
+impl Default for Bootstrap {
+    fn default() -> Self {
+        Self { resamples: 10_000, seed: 1 }
+    }
+}
+
+impl Bootstrap {
+    /// The mean over sets of the mean of each set's values. Sets without values are left out; nothing if all are.
+    pub fn estimate<S: AsRef<[f64]>>(&self, sets: &[S]) -> Option<Estimate> {
+        self.estimates(sets, 1)?.pop()
+    }
+
+    /// The same for several figures of each query, which lie side by side: all are taken of the same draws.
+    ///
+    /// # Panics
+    /// If a set's values are no multiple of `columns`.
+    pub fn estimates<S: AsRef<[f64]>>(&self, sets: &[S], columns: usize) -> Option<Vec<Estimate>> {
+        let sets: Vec<&[f64]> = sets.iter().map(AsRef::as_ref).filter(|values| !values.is_empty()).collect();
+        assert!(sets.iter().all(|values| values.len().is_multiple_of(columns)), "every query has every figure");
+        if sets.is_empty() {
+            return None;
+        }
+        let means = over_sets(&sets, columns, |i, _| i);
+        let mut draw = Draw(self.seed);
+        let mut drawn = vec![Vec::with_capacity(self.resamples); columns];
+        for _ in 0..self.resamples {
+            for (column, mean) in drawn.iter_mut().zip(over_sets(&sets, columns, |_, n| draw.below(n))) {
+                column.push(mean);
+            }
+        }
+        let tail = (1.0 - CONFIDENCE) / 2.0;
+        let of = |(mean, mut drawn): (f64, Vec<f64>)| {
+            drawn.sort_unstable_by(f64::total_cmp);
+            let ends = quantile(&drawn, tail).zip(quantile(&drawn, 1.0 - tail));
+            let (low, high) = ends.unwrap_or((mean, mean));
+            Estimate { mean, low, high }
+        };
+        Some(means.into_iter().zip(drawn).map(of).collect())
+    }
+}
+
+/// The mean over sets of each column's mean over as many queries as the set has; `pick(i, n)` says which is the i-th.
+fn over_sets(sets: &[&[f64]], columns: usize, mut pick: impl FnMut(usize, usize) -> usize) -> Vec<f64> {
+    let mut means = vec![0.0; columns];
+    let mut sums = vec![0.0; columns];
+    for values in sets {
+        let queries = values.len() / columns;
+        sums.fill(0.0);
+        for i in 0..queries {
+            let at = pick(i, queries) * columns;
+            for (sum, value) in sums.iter_mut().zip(&values[at..at + columns]) {
+                *sum += value;
+            }
+        }
+        for (mean, sum) in means.iter_mut().zip(&sums) {
+            *mean += sum / queries as f64 / sets.len() as f64;
+        }
+    }
+    means
+}
+
+/// The value below which a part of the sorted values lies, interpolated linearly between the closest ones.
+fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
+    let place = part * sorted.len().checked_sub(1)? as f64;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    Some(below + (above - below) * place.fract())
+}
+
+/// Random numbers from a seed: `SplitMix64` (Steele, Lea and Flood, 2014).
+struct Draw(u64);
+
+impl Draw {
+    /// A number below `n`; `n` is so much smaller than 2^64 that the bias is nothing.
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((u128::from(z ^ (z >> 31)) * n as u128) >> 64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: [&[f64]; 0] = [];
+
+    #[test]
+    fn the_same_seed_gives_the_same_interval() {
+        let values: Vec<f64> = (0..50).map(|i| f64::from(i * i % 17)).collect();
+        let of = |seed| Bootstrap { resamples: 2000, seed }.estimate(&[&values]).unwrap();
+        assert_eq!(of(1), of(1));
+        assert_ne!(of(1), of(2));
+        assert!(of(1).low < of(1).mean && of(1).mean < of(1).high);
+    }
+
+    #[test]
+    fn the_width_is_what_the_spread_of_a_mean_says() {
+        // The mean of n draws has the values' deviation over the root of n: 1.96 of these to each side.
+        let values: Vec<f64> = (0..200).map(|i| f64::from((i * 37) % 200)).collect();
+        let mean = values.iter().sum::<f64>() / 200.0;
+        let deviation = (values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 200.0).sqrt();
+        let one = Bootstrap::default().estimate(&[&values]).unwrap();
+        let wanted = 1.96 * deviation / 200f64.sqrt();
+        assert!((one.mean - mean).abs() < 1e-9);
+        assert!((one.high - mean - wanted).abs() < 0.05 * wanted, "{one:?}, {wanted}");
+        assert!((mean - one.low - wanted).abs() < 0.05 * wanted, "{one:?}, {wanted}");
+        // Over four sets of the same kind it is half as wide.
+        let four = Bootstrap::default().estimate(&[&values, &values, &values, &values]).unwrap();
+        assert!((four.high - four.low - wanted).abs() < 0.05 * wanted, "{four:?}, {wanted}");
+    }
+
+    #[test]
+    fn columns_are_taken_of_the_same_draws() {
+        let a: Vec<f64> = (0..40).map(|i| f64::from(i * 7 % 40)).collect();
+        let both: Vec<f64> = a.iter().flat_map(|v| [*v, 2.0 * v + 1.0]).collect();
+        let [one, other] = Bootstrap::default().estimates(&[both], 2).unwrap()[..] else { panic!("two columns") };
+        assert_eq!(Some(one), Bootstrap::default().estimate(&[a]));
+        for (one, other) in [(one.mean, other.mean), (one.low, other.low), (one.high, other.high)] {
+            assert!((2.0 * one + 1.0 - other).abs() < 1e-9, "{one}, {other}");
+        }
+    }
+
+    #[test]
+    fn sets_weigh_the_same_whatever_their_size() {
+        let (small, large) = (vec![1.0; 2], vec![0.0; 1000]);
+        let e = Bootstrap::default().estimate(&[&small, &large, &Vec::new()]).unwrap();
+        assert_eq!(e, Estimate { mean: 0.5, low: 0.5, high: 0.5 });
+        assert_eq!(Bootstrap::default().estimate(&NONE), None);
+        assert_eq!(Bootstrap::default().estimate(&[&[] as &[f64]]), None);
+    }
+}
