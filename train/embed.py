@@ -4,8 +4,9 @@ A token has two vectors, M and B, each of unit length, and a weight. Two losses 
 
 * bags: query and passage are weighted sums of the tokens' [M | B]; a passage must be nearer to its own query than the other passages of the batch
   and one hard negative of each;
-* lists: the positive of a query must win against its negatives by the sum of the bags' similarity and a late interaction over M: the weighted
-  mean over the query's tokens of their greatest similarity with a token of the passage (MaxSim).
+* lists: the positive of a query must win against its negatives by a late interaction over M, the weighted mean over the query's tokens of their
+  greatest similarity with a token of the passage (MaxSim), and, at half the weight, by the bags' similarity. Each by itself: of their sum the
+  late interaction is soon left out.
 
 This aligns tokens across languages, between synonyms, and between descriptions and commands, which a small transformer would need far
 longer to learn by itself. Tokens are dropped at random, so that no pair is learned by a single one. Lists that the network trains on (data.held_out)
@@ -29,7 +30,7 @@ class Vectors(torch.nn.Module):
         super().__init__()
         self.raw = torch.nn.Parameter(torch.randn(len(idf), dim) / dim**0.5)
         self.log_weight = torch.nn.Parameter(torch.log(idf.clamp(min=0.05)))
-        self.log_scale = torch.nn.Parameter(torch.tensor([3.0, 3.0]))  # of bag and late interaction in lists
+        self.log_scale = torch.nn.Parameter(torch.tensor([3.0, 3.0]))  # in lists: of the bags, of the late interaction
 
     def tables(self):
         """[V, dim] = [M | B], each of unit length, and the weights [V]"""
@@ -69,8 +70,8 @@ def list_loss(vectors, weight, log_scale, queries, passages):
     late = (qw[:, :, None] * near).sum(1) / qw.sum(1, keepdim=True)
     mean = lambda v, w: F.normalize((v * w[..., None]).sum(1), dim=-1)
     bag = (mean(qv, qw)[:, None] * mean(dv, dw).view(n, candidates, -1)).sum(-1)
-    scale = log_scale.exp() / 2
-    return F.cross_entropy(scale[0] * bag + scale[1] * late, torch.zeros(n, dtype=torch.long, device=vectors.device))
+    first, scale = torch.zeros(n, dtype=torch.long, device=vectors.device), log_scale.exp()
+    return F.cross_entropy(scale[1] * late, first) + F.cross_entropy(scale[0] * bag, first) / 2
 
 
 class Sampler:
