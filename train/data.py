@@ -40,6 +40,12 @@ def set_kinds(data):
     return {name: first(v) if first(v) in INSTRUCTIONS else None for name, v in sets.items()}
 
 
+def set_names(data):
+    """The training sets, by their files"""
+    end = ".passages.jsonl.gz"
+    return [f[: -len(end)] for f in sorted(os.listdir(os.path.join(data, "train"))) if f.endswith(end)]
+
+
 def read(path):
     with gzip.open(path, "rt", encoding="utf8") as f:
         return [json.loads(line) for line in f]
@@ -116,12 +122,9 @@ def load_train(data, tok, cache, max_query=96, max_passage=640):
     os.makedirs(cache, exist_ok=True)
     folder = os.path.join(data, "train")
     sets = []
-    for file in sorted(os.listdir(folder)):
-        if not file.endswith(".passages.jsonl.gz"):
-            continue
-        name = file[: -len(".passages.jsonl.gz")]
+    for name in set_names(data):
         path = os.path.join(cache, name + ".npz")
-        passage_file, list_file = os.path.join(folder, file), os.path.join(folder, name + ".jsonl.gz")
+        passage_file, list_file = (os.path.join(folder, name + end) for end in (".passages.jsonl.gz", ".jsonl.gz"))
         key = fingerprint(tok, passage_file, list_file)
         if not (os.path.exists(path) and str(np.load(path).get("key")) == key):
             passages = [x["text"] for x in read(passage_file)]
