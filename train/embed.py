@@ -13,6 +13,7 @@ longer to learn by itself. Tokens are dropped at random, so that no pair is lear
 are left out.
 """
 import argparse
+import os
 import time
 
 import numpy as np
@@ -188,7 +189,8 @@ def main():
     write_json(a.out + ".json", {
         "steps": a.steps, "minutes": round((time.time() - start) / 60, 1), "options": {**vars(a), "weight": factors},
         "losses": [round(float(x), 3) for x in running], "queries": sum(map(len, draw.rows)), "hardware": hardware(a.device)})
-    np.savez(a.out, vectors=vectors.numpy(), weight=weight.numpy(), idf=idf.numpy())
+    np.savez(a.out + ".tmp.npz", vectors=vectors.numpy(), weight=weight.numpy(), idf=idf.numpy())
+    os.replace(a.out + ".tmp.npz", a.out)
     neighbours(vectors, tok)
 
 

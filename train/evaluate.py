@@ -205,18 +205,16 @@ def main():
         result[title] = {**columns, "queries": count}
         print(f"nDCG@10 by {title[:-1]}")
         print_table(columns)
-    fallen = False
     if a.against:
         other = read_json(a.against)["sets"]
         if other["queries"] != result["sets"]["queries"]:
             raise SystemExit(f"{a.against} is of other lists")
         result["difference"] = result["sets"]["model"]["MEAN"] - other["model"]["MEAN"]
         print(f"mean {result['sets']['model']['MEAN']:.4f}, {result['difference']:+.4f} against {a.against}")
-        fallen = a.drop is not None and result["difference"] < -a.drop
+        if a.drop is not None and result["difference"] < -a.drop:
+            raise SystemExit(f"the mean fell by more than {a.drop}")
     if a.out:
         write_json(a.out, result)
-    if fallen:
-        raise SystemExit(f"the mean fell by more than {a.drop}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,17 @@
-"""What a run leaves for the model card, besides its result: JSON files that are whole or not there."""
+"""What a run leaves for the model card, besides its result: files that are whole or not there."""
 import json
 import os
 import platform
 
 
-def write_json(path, value):
+def write_text(path, text):
     with open(path + ".tmp", "w", encoding="utf8") as f:
-        f.write(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        f.write(text)
     os.replace(path + ".tmp", path)
+
+
+def write_json(path, value):
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path):

@@ -77,7 +77,8 @@ class Kit(unittest.TestCase):
 
     def test_prepare_finds_hard_negatives_that_are_none_of_the_answers(self):
         rows, _ = self.lists("zh-toy")
-        answers = {x["query"]: x["answers"][0] for x in map(json.loads, open(self.at("text", "pairs.jsonl"), encoding="utf8"))}
+        with open(self.at("text", "pairs.jsonl"), encoding="utf8") as f:
+            answers = {x["query"]: x["answers"][0] for x in map(json.loads, f)}
         taught = 0
         for r, (positive, *negatives) in rows:
             self.assertNotIn(positive, negatives)
@@ -184,7 +185,7 @@ class Kit(unittest.TestCase):
         self.assertEqual(read_json(self.at("distil", "train.json"))["taught"], ["en-toy", "zh-toy"], log)
 
         from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
-        BertForSequenceClassification(BertConfig(1024, 32, 1, 2, 32, num_labels=1)).save_pretrained(self.at("cross"))
+        BertForSequenceClassification(BertConfig(vocab_size=1024, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, num_labels=1)).save_pretrained(self.at("cross"))
         PreTrainedTokenizerFast(tokenizer_object=tok, pad_token="<|endoftext|>").save_pretrained(self.at("cross"))
         _, sets = self.teach("st:" + self.at("cross"), "--again", "--sets", "en-toy", "--limit", 5)
         texts = self.lists("en-toy")[0][0][1]

@@ -4,8 +4,8 @@ import os
 import random
 
 ENGLISH = (["where does {a} keep the {b} {c}?", "who sold a {c} to {a} in {b}?"],
-           "{a} came from {b} long ago. The {c} is kept in the old {d} near {e}, where {a} sold it.")
-CHINESE = (["{a}的{c}在哪里？", "谁在{b}把{c}卖给{a}？"], "很久以前，{a}从{b}来到这里。{c}放在{e}附近的旧{d}里，后来{a}把它卖了。")
+           "{a} came from {b} with {f} and {g}. The {c} is kept in the old {d} near {e}, where {a} sold it.")
+CHINESE = (["{a}的{c}在哪里？", "谁在{b}把{c}卖给{a}？"], "{a}从{b}来。{c}在{e}附近的{d}里，{f}和{g}也在。")
 
 
 def words(rng, count, chinese):
@@ -20,7 +20,7 @@ def examples(rng, count, chinese):
     questions, passage = CHINESE if chinese else ENGLISH
     pool = words(rng, 150, chinese)
     for i in range(count):
-        w = dict(zip("abcde", rng.sample(pool, 5)))
+        w = dict(zip("abcdefg", rng.sample(pool, 7)))
         yield questions[i % 2].format(**w), passage.format(**w), w["c"]
 
 

@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from prompt import PREFIX, SUFFIX, body
 from data import load_instructions, read, set_names
-from report import write_json
+from report import write_json, write_text
 from start import TEMPLATE
 
 SPLIT = (
@@ -83,8 +83,6 @@ def main():
         tok.add_tokens([AddedToken(text, special=special, normalized=False)]) if not special else tok.add_special_tokens(
             [AddedToken(text, special=True, normalized=False)]
         )
-    os.makedirs(a.out, exist_ok=True)
-    tok.save(os.path.join(a.out, "tokenizer.json"))
     vocab = tok.get_vocab()
     if len(vocab) < a.vocab:
         raise SystemExit(f"the text gives only {len(vocab)} tokens: lower --vocab to that, or train on more text")
@@ -93,7 +91,9 @@ def main():
     assert sorted(vocab.values()) == list(range(a.vocab)), "the vocabulary must fill 0..n-1"
     assert all(c in vocab for c in pre_tokenizers.ByteLevel.alphabet())
     assert [tok.id_to_token(a.vocab - len(ADDED) + i) for i in range(len(ADDED))] == [t for t, _ in ADDED]
+    os.makedirs(a.out, exist_ok=True)
     write_json(os.path.join(a.out, "tokenizer-report.json"), {"vocabulary": len(vocab), "options": vars(a)})
+    write_text(os.path.join(a.out, "tokenizer.json"), tok.to_str(pretty=True))
     print("vocabulary", len(vocab), "prefix", len(tok.encode(PREFIX).ids), "suffix", len(tok.encode(SUFFIX).ids))
 
 
