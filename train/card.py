@@ -41,15 +41,20 @@ def in_order(notes):
     return kept
 
 
+def short(x):
+    """1e16, 1e-6"""
+    return re.sub(r"e([+-]?)0*(\d+)$", lambda m: "e" + m[1].strip("+") + m[2], re.sub(r"e\+", "e", f"{x:g}"))
+
+
 def facts(r):
     c = r.config
     embeddings = c["vocab_size"] * c["hidden_size"]
     return table(("", ""), [
-        ("architecture", f"`Qwen3ForCausalLM`: RMSNorm on q and k, RoPE (theta {c['rope_theta']:g}), SwiGLU, RMSNorm (eps {c['rms_norm_eps']:g}), tied embeddings, no biases"),
+        ("architecture", f"`Qwen3ForCausalLM`: RMSNorm on q and k, RoPE (theta {short(c['rope_theta'])}), SwiGLU, RMSNorm (eps {short(c['rms_norm_eps'])}), tied embeddings, no biases"),
         ("shape", f"hidden {c['hidden_size']}, intermediate {c['intermediate_size']}, {c['num_hidden_layers']} layers, {c['num_attention_heads']} heads / "
                   f"{c['num_key_value_heads']} key-value heads of {c['head_dim']}, vocabulary {c['vocab_size']:,}"),
         ("parameters", f"{r.train['parameters']:,} ({embeddings:,} of them embeddings)"),
-        ("file", f"{r.size:,} bytes: Q8_0, embedding rows Q4_0"),
+        ("file", f"{r.size:,} bytes"),
         ("tokenizer", "byte-level BPE, trained on the training text; normalizer (NFC) and pre-tokenizer of Qwen2/Qwen3"),
         ("prompt", 'that of the Qwen3-Reranker model card; score = sigmoid(logit of "yes" - logit of "no") at the last token'),
         ("longest input", f"trained on documents of up to {r.train['options']['long_limit']} tokens; longer ones work but are not what it knows"),
@@ -73,7 +78,7 @@ def quality(r):
     return table(("set", "mini", "BM25", "random", "queries"), rows, right=range(1, 5)) + (
         f"\n\nMean over sets: {low_high(overall['model'])}; minus BM25's: {low_high(overall['model_minus_baseline'])}, by `edge-reranker eval`. "
         f"The float32 weights reach {r.f32['sets']['model']['MEAN']:.4f}: quantising them changes the mean by {r.shipped['difference']:+.4f}. "
-        f"They differ from transformers by at most {r.f32['check']:.1g} in the logit.")
+        f"They differ from transformers by at most {short(float(f"{r.f32['check']:.1g}"))} in the logit.")
 
 
 def languages(r):
@@ -85,14 +90,14 @@ def languages(r):
 def training(r):
     t, e = r.train, r.embed
     o = t["options"]
-    where = lambda h: h["gpu"] or f"{h['threads']} threads of {h['processor']}"
+    where = lambda h: h["gpu"] or f"{h['threads']} thread{'s' if h['threads'] > 1 else ''} of {h['processor']}"
     taught = f", of which those of {', '.join(t['taught'])} also follow a teacher's scores (weight {o['distil']:g}, {o['distil_loss']})" if t["taught"] else ""
     return "\n".join([
         f"1. Tokenizer: {r.tokenizer['vocabulary']:,} tokens, BPE over up to {r.tokenizer['options']['corpus_mb']:g} MB of the training text.",
         f"2. Context-free token vectors ({e['options']['dim']} dimensions): {e['steps']:,} steps, {e['minutes']:g} minutes ({where(e['hardware'])}), on "
         f"{e['queries']:,} queries, {HELD - 1} of every {HELD}.",
         f"3. The network, from these vectors and heads that compare: {t['steps']:,} steps of AdamW, {t['minutes']:g} minutes of wall clock "
-        f"({where(t['hardware'])}, {o['precision']}), peak rate {o['lr']:g}, over {t['lists']:,} lists of a positive and {o['candidates'] - 1} negatives{taught}: "
+        f"({where(t['hardware'])}, {o['precision']}), peak rate {short(o['lr'])}, over {t['lists']:,} lists of a positive and {o['candidates'] - 1} negatives{taught}: "
         f"{t['tokens'] / 1e6:.1f} million tokens (shared prefixes counted once, padding not counted)."
         + ("" if o["all_lists"] else " All from the queries that step 2 has not seen."),
         f"   Documents were cut to {o['limit']} tokens (a share of {o['long_share']:g} of the batches to {o['long_limit']}) around the best match with the query. Embedding rows were "
