@@ -71,14 +71,14 @@ def quality(r):
     total = sum(t["queries"].values())
     rows.append(("**mean over sets**", *(f"**{x}**" for x in figures(t, "MEAN")), total))
     overall = r.eval["overall"]["metrics"]["ndcg@10"]
-    mean = t["model"]["MEAN"]
+    mean, worst = t["model"]["MEAN"], short(float(f"{r.f32['check']:.1g}"))
     if abs(overall["model"]["mean"] - mean) > 0.002:
         raise SystemExit(f"shipped.json has {mean:.4f}, eval.json {overall['model']['mean']:.4f}: they are not of the same file and lists")
     low_high = lambda x: f"{x['mean']:.4f} (95 % interval {x['low']:.4f} to {x['high']:.4f})"
     return table(("set", "mini", "BM25", "random", "queries"), rows, right=range(1, 5)) + (
         f"\n\nMean over sets: {low_high(overall['model'])}; minus BM25's: {low_high(overall['model_minus_baseline'])}, by `edge-reranker eval`. "
         f"The float32 weights reach {r.f32['sets']['model']['MEAN']:.4f}: quantising them changes the mean by {r.shipped['difference']:+.4f}. "
-        f"They differ from transformers by at most {short(float(f"{r.f32['check']:.1g}"))} in the logit.")
+        f"They differ from transformers by at most {worst} in the logit.")
 
 
 def languages(r):
