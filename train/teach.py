@@ -6,7 +6,8 @@ Teachers:
   gguf:MODEL   anything that `edge-reranker score --model` takes: yes - no
 
 Scores are logits: a softmax over a list's scores should say how sure the teacher is. A cosine is multiplied by --scale (20, the usual inverse
-temperature of bi-encoders). An interrupted run goes on where it stopped; a set that has scores of this teacher already is left as it is.
+temperature of bi-encoders). An interrupted run goes on where it stopped; a set that has
+its scores already (and the same --limit) is left as it is.
 """
 import argparse
 import json
@@ -118,7 +119,7 @@ def teach(a, name, score, scale):
     os.remove(part)
     known = [(s[0], max(x for x in s[1:] if x is not None)) for s in done if any(x is not None for x in s[1:])]
     first = sum(p > n for p, n in known) / len(known) if known else None
-    return {**job, "lists": len(done), "positive_first": first}
+    return {**job, "limit": a.limit, "lists": len(done), "positive_first": first}
 
 
 def main():
@@ -151,7 +152,8 @@ def main():
     note = os.path.join(a.data, "train", "teachers.json")
     for name in a.sets or names:
         taught = read_json(note) if os.path.exists(note) else {}
-        if taught.get(name, {}).get("teacher") == a.teacher and not a.again:
+        before = taught.get(name, {})
+        if (before.get("teacher"), before.get("limit")) == (a.teacher, a.limit) and not a.again:
             print(f"{name}: has scores of {a.teacher}")
             continue
         taught[name] = teach(a, name, score, a.scale or scale)
