@@ -90,7 +90,11 @@ def languages(r):
 def training(r):
     t, e = r.train, r.embed
     o = t["options"]
-    where = lambda h: h["gpu"] or f"{h['threads']} thread{'s' if h['threads'] > 1 else ''} of {h['processor']}"
+
+    def where(h):
+        several = f"{h['processes']} processes, each on " if h.get("processes", 1) > 1 else ""
+        return several + (h["gpu"] or f"{h['threads']} thread{'s' if h['threads'] > 1 else ''} of {h['processor']}")
+
     taught = f", of which those of {', '.join(t['taught'])} also follow a teacher's scores (weight {o['distil']:g}, {o['distil_loss']})" if t["taught"] else ""
     return "\n".join([
         f"1. Tokenizer: {r.tokenizer['vocabulary']:,} tokens, BPE over up to {r.tokenizer['options']['corpus_mb']:g} MB of the training text.",

@@ -31,7 +31,14 @@ into() { out=$1; shift; "$@" > "$out.tmp"; mv "$out.tmp" "$out"; }
 step "$work/tok/tokenizer.json" py tokenizer.py --out "$work/tok" ${TOKENIZER:-}
 tok=$work/tok/tokenizer.json
 step "$work/embed.npz" py embed.py --tokenizer "$tok" --cache "$work/cache" --out "$work/embed.npz" --threads "$threads" --device "$device" ${EMBED:-}
-step "$work/train.json" py train.py --tokenizer "$tok" --embeddings "$work/embed.npz" --work "$work" --minutes "$minutes" --resume \
+train() {
+    if [ "${PROCESSES:-1}" -gt 1 ]; then
+        "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"
+    else
+        py train.py "$@"
+    fi
+}
+step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/embed.npz" --work "$work" --minutes "$minutes" --resume \
     --threads "$threads" --device "$device" ${TRAIN:-}
 step "$work/f32.json" py evaluate.py --model "$work/export" --check --threads "$threads" --out "$work/f32.json"
 step "$work/mini.gguf" "$program" quantize "$work/export" "$work/mini.gguf" --type q8_0 --embedding-type q4_0

@@ -6,8 +6,7 @@ Teachers:
   gguf:MODEL   anything that `edge-reranker score --model` takes: yes - no
 
 Scores are logits: a softmax over a list's scores should say how sure the teacher is. A cosine is multiplied by --scale (20, the usual inverse
-temperature of bi-encoders). An interrupted run goes on where it stopped; a set that has
-its scores already (and the same --limit) is left as it is.
+temperature of bi-encoders). An interrupted run goes on where it stopped; a set that has its scores already (with the same --limit) is left.
 """
 import argparse
 import json

@@ -208,6 +208,16 @@ class Kit(unittest.TestCase):
         self.assertEqual(taught[0]["scores"], kept)
         self.assertTrue(all(len(r["scores"]) == 1 + len(r["negatives"]) and 99.0 not in r["scores"] for r in taught[1:]))
 
+    def test_two_processes_train_one_model(self):
+        common = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", os.path.join(HERE, "train.py")]
+        r = subprocess.run([*common, *map(str, self.options), "--work", self.at("two"), "--steps", "3"], capture_output=True, encoding="utf8", check=False)
+        self.assertEqual(r.returncode, 0, r.stdout + r.stderr)
+        one, two = read_json(self.at("work", "train.json")), read_json(self.at("two", "train.json"))
+        self.assertEqual((two["steps"], two["hardware"]["processes"]), (3, 2))
+        self.assertGreater(two["lists"] / 3, 1.3 * one["lists"] / 4)  # the batches of both count
+        with open(self.at("two", "log.jsonl"), encoding="utf8") as f:
+            self.assertEqual(sum("eval" in json.loads(line) for line in f), 1)
+
     def test_a_run_in_two_parts_goes_on_exactly(self):
         run("train.py", *self.options, "--work", self.at("parts"), "--steps", 2)
         first = torch.load(self.at("parts", "last.pt"))

@@ -11,8 +11,9 @@ import random
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from prompt import PREFIX, SUFFIX, body
 from data import load_instructions, read, set_names
+from model import CONFIG
+from prompt import PREFIX, SUFFIX, body
 from report import write_json, write_text
 from start import TEMPLATE
 
@@ -66,7 +67,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", required=True, help="data folder (holds train/)")
     p.add_argument("--out", required=True, help="folder to write tokenizer.json to")
-    p.add_argument("--vocab", type=int, default=16384, help="rows of the vocabulary, added tokens included")
+    p.add_argument("--vocab", type=int, default=CONFIG["vocab_size"], help="rows of the vocabulary, added tokens included")
     p.add_argument("--max-token-length", type=int, default=16, help="longest token in bytes")
     p.add_argument("--corpus-mb", type=float, default=48.0)
     p.add_argument("--seed", type=int, default=1)

@@ -1,4 +1,4 @@
-"""Train a small reranker for a given wall-clock time or number of steps, on CPU or CUDA."""
+"""Train a small reranker for a given wall-clock time or number of steps, on CPU or CUDA; by torchrun in several processes."""
 import argparse
 import copy
 import json
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 import data as D
 from evaluate import Lists
 from model import CONFIG, Reranker, compile_parts, export
+from parallel import Group
 from report import hardware, write_json
 from start import structured
 
@@ -118,6 +119,7 @@ def main():
     if a.device.startswith("cuda") and not torch.cuda.is_available():
         p.error("--device cuda: this PyTorch sees no CUDA device")
 
+    group = Group(a.device)
     torch.set_num_threads(a.threads)
     if a.compile:
         compile_parts()
@@ -131,7 +133,7 @@ def main():
     model = Reranker(c, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, not a.exact)
     if a.embeddings:
         structured(model, tok, a.embeddings, a.seed)
-    model.to(a.device)
+    model.to(group.device)
     ema = copy.deepcopy(model).requires_grad_(False)
     matrices = [w for n, w in model.named_parameters() if w.ndim == 2 and n != "embed"]
     vectors = [w for w in model.parameters() if w.ndim == 1]
@@ -141,27 +143,33 @@ def main():
          {"params": vectors, "peak": a.lr, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.98), fused=True)
     step, tokens, lists_seen, before, best = 0, 0, 0, 0.0, 0.0
     if a.resume and os.path.exists(last):
-        s = torch.load(last, map_location=a.device)
+        s = torch.load(last, map_location=group.device)
         model.load_state_dict(s["model"]), ema.load_state_dict(s["ema"]), opt.load_state_dict(s["opt"])
         step, tokens, lists_seen, before, best = (s[k] for k in ("step", "tokens", "lists", "minutes", "best"))
     start = time.time()
     spent = lambda: before + (time.time() - start) / 60
     # The part of the run that is done: of its time or of its steps, whichever is further.
     done = lambda: max(spent() / cap, step / a.steps if a.steps else 0.0)
-    log = open(os.path.join(a.work, "log.jsonl"), "a")
+    log = open(os.path.join(a.work, "log.jsonl"), "a") if group.first else None
 
     def note(**kw):
+        if not group.first:
+            return
         print(" ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in kw.items()), flush=True)
         print(json.dumps(kw), file=log, flush=True)
 
     def checkpoint():
+        if not group.first:
+            return
         save(last, model=model.state_dict(), ema=ema.state_dict(), opt=opt.state_dict(), step=step, tokens=tokens,
              lists=lists_seen, minutes=spent(), best=best)
 
-    dev = Lists(a.data, tok, a.eval_limit)
+    dev = Lists(a.data, tok, a.eval_limit) if group.first else None
 
     def evaluate():
         nonlocal best
+        if not group.first:  # the others wait for it at the next step
+            return
         t = dev.table(dev.scores(ema))
         note(eval=t["MEAN"], step=step, minutes=round(spent(), 2), tokens=tokens, sets={k: round(v, 4) for k, v in t.items()})
         if t["MEAN"] > best:
@@ -172,17 +180,20 @@ def main():
 
     sets = D.load_train(a.data, tok, os.path.join(a.work, "cache"))
     batches = background(iter(D.Batcher(
-        a.data, sets, tok, a.seed + step, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, a.own_share, a.power,
+        a.data, sets, tok, a.seed + step * group.size + 1000 * group.rank, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, a.own_share, a.power,
         factors=a.weight,
         held=bool(a.embeddings) and not a.all_lists)))
     note(parameters=sum(w.numel() for w in model.parameters()), config=c)
     next_eval = spent() + a.eval_minutes
     next_save = spent() + 4
     shown, acc = time.time(), []
-    tensor = lambda x: torch.from_numpy(x).to(a.device)
-    while spent() < cap - 0.7 and not (a.steps and step >= a.steps):  # leaves time for the last evaluation
+    tensor = lambda x: torch.from_numpy(x).to(group.device)
+    while True:
+        going = spent() < cap - 0.7 and not (a.steps and step >= a.steps)  # leaves time for the last evaluation
+        left, going = group.agree(1 - done(), going)
+        if not going:
+            break
         b = next(batches)
-        left = 1 - done()
         rate = min(1, (step + 1) / a.warmup, max(0.01, left / a.decay))
         for g in opt.param_groups:
             g["lr"] = g["peak"] * rate
@@ -194,14 +205,15 @@ def main():
             loss = loss + a.distil * distil
         opt.zero_grad()
         (loss * len(b.query) / 16).backward()  # every list counts alike: batches of short documents hold more of them
+        group.average(model.parameters())
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), a.clip)
         opt.step()
         decay = min(a.ema, (1 + step) / (10 + step))
         with torch.no_grad():
             torch._foreach_lerp_(list(ema.parameters()), list(model.parameters()), 1 - decay)
         step += 1
-        tokens += int(b.doc_len.sum() + b.query_len.sum() + len(b.head))
-        lists_seen += len(b.query)
+        now = group.total(int(b.doc_len.sum() + b.query_len.sum() + len(b.head)), len(b.query))
+        tokens, lists_seen = tokens + int(now[0]), lists_seen + int(now[1])
         acc.append((ce.item(), acc1.item(), norm.item(), 0.0 if distil is None else distil.item()))
         if step % 50 == 0:
             m = np.mean(acc, 0)
@@ -216,9 +228,11 @@ def main():
             evaluate()
             next_eval = spent() + a.eval_minutes
     evaluate()
+    if not group.first:
+        os._exit(0)
     write_json(os.path.join(a.work, "train.json"), {
         "steps": step, "minutes": round(spent(), 1), "tokens": tokens, "lists": lists_seen, "ndcg": best,
-        "parameters": sum(w.numel() for w in model.parameters()), "config": c, "options": vars(a), "hardware": hardware(a.device),
+        "parameters": sum(w.numel() for w in model.parameters()), "config": c, "options": vars(a), "hardware": {**hardware(group.device), "processes": group.size},
         "queries": sum(len(s.lists) for s in sets), "taught": [s.name for s in sets if a.distil and s.scores is not None],
     })
     os._exit(0)
