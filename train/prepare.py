@@ -229,6 +229,8 @@ def main():
         dev_rows = [r for r in rows if r[2] in held]
         lists = development(a.name, dev_rows, passages, Index(passages.all, sorted(held)), known, a.candidates, a.dev, rng)
         write_gz(file("dev", ".jsonl.gz"), lists)
+    elif os.path.exists(file("dev", ".jsonl.gz")):
+        os.remove(file("dev", ".jsonl.gz"))  # of an earlier run: its passages are now trained on
     path = os.path.join(a.out, "train", "sets.json")
     sets = json.load(open(path, encoding="utf8")) if os.path.exists(path) else {}
     langs = {}
