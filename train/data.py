@@ -1,5 +1,6 @@
 """Reading, encoding, sampling and batching of training lists."""
 import gzip
+import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -39,6 +40,12 @@ def set_kinds(data):
     return {name: first(v) if first(v) in INSTRUCTIONS else None for name, v in sets.items()}
 
 
+def set_names(data):
+    """The training sets, by their files"""
+    end = ".passages.jsonl.gz"
+    return [f[: -len(end)] for f in sorted(os.listdir(os.path.join(data, "train"))) if f.endswith(end)]
+
+
 def read(path):
     with gzip.open(path, "rt", encoding="utf8") as f:
         return [json.loads(line) for line in f]
@@ -73,32 +80,65 @@ def encode_all(tok, texts, limit, chunk=4096):
     return out
 
 
+@dataclass
 class TrainSet:
-    def __init__(self, name, queries, passages, lists):
-        self.name, self.queries, self.passages, self.lists = name, queries, passages, lists
+    name: str
+    queries: Ragged
+    passages: Ragged
+    lists: Ragged  # [positive, negatives...] of each query
+    scores: np.ndarray | None = None  # a teacher's, beside lists.flat; NaN where there is none
+
+
+def fingerprint(tok, *files):
+    """Changes with the tokenizer and with what the files hold: a gzip file ends with the checksum of its content."""
+    h = hashlib.sha256(tok.to_str().encode())
+    for path in files:
+        with open(path, "rb") as f:
+            h.update(str(f.seek(0, os.SEEK_END)).encode())
+            f.seek(-8, os.SEEK_END)
+            h.update(f.read())
+    return h.hexdigest()
+
+
+def read_lists(path, rows, passages):
+    """Lists of passage numbers and, if any row has them, the teacher's scores beside them; what is wrong is named by line."""
+    scores = np.full(sum(1 + len(r["negatives"]) for r in rows), np.nan, np.float32)
+    lists, n = [], 0
+    for i, r in enumerate(rows):
+        l = [r["positive"]] + r["negatives"]
+        if not all(0 <= j < passages for j in l):
+            raise ValueError(f"{path}, line {i + 1}: a passage number outside 0..{passages - 1}")
+        if r.get("scores") is not None:
+            if len(r["scores"]) != len(l):
+                raise ValueError(f"{path}, line {i + 1}: {len(r['scores'])} scores for {len(l)} passages")
+            scores[n : n + len(l)] = [np.nan if x is None else x for x in r["scores"]]
+        lists.append(l)
+        n += len(l)
+    return Ragged.of(lists), None if np.isnan(scores).all() else scores
 
 
 def load_train(data, tok, cache, max_query=96, max_passage=640):
-    """Encode every training set once; keep the result in `cache`."""
+    """Encode every training set once; keep the result in `cache` until the data or the tokenizer changes."""
     os.makedirs(cache, exist_ok=True)
     folder = os.path.join(data, "train")
     sets = []
-    for file in sorted(os.listdir(folder)):
-        if not file.endswith(".passages.jsonl.gz"):
-            continue
-        name = file[: -len(".passages.jsonl.gz")]
+    for name in set_names(data):
         path = os.path.join(cache, name + ".npz")
-        if not os.path.exists(path):
-            passages = [x["text"] for x in read(os.path.join(folder, file))]
-            rows = read(os.path.join(folder, name + ".jsonl.gz"))
+        passage_file, list_file = (os.path.join(folder, name + end) for end in (".passages.jsonl.gz", ".jsonl.gz"))
+        key = fingerprint(tok, passage_file, list_file)
+        if not (os.path.exists(path) and str(np.load(path).get("key")) == key):
+            passages = [x["text"] for x in read(passage_file)]
+            rows = read(list_file)
             # The query part keeps its end ("\n<Document>:"), so an over-long query is cut as text first.
             q = Ragged.of(encode_all(tok, [query_part(r["query"][: 4 * max_query]) for r in rows], 8 * max_query))
             p = Ragged.of(encode_all(tok, [document_part(t) for t in passages], max_passage))
-            lists = Ragged.of([[r["positive"]] + r["negatives"] for r in rows])
-            np.savez(path + ".tmp.npz", qf=q.flat, qs=q.start, pf=p.flat, ps=p.start, lf=lists.flat, ls=lists.start)
+            lists, scores = read_lists(list_file, rows, len(passages))
+            taught = {} if scores is None else {"scores": scores}
+            np.savez(path + ".tmp.npz", key=key, qf=q.flat, qs=q.start, pf=p.flat, ps=p.start, lf=lists.flat, ls=lists.start, **taught)
             os.replace(path + ".tmp.npz", path)
         z = np.load(path)
-        sets.append(TrainSet(name, Ragged(z["qf"], z["qs"]), Ragged(z["pf"], z["ps"]), Ragged(z["lf"], z["ls"])))
+        r = lambda x: Ragged(z[x + "f"], z[x + "s"])
+        sets.append(TrainSet(name, r("q"), r("p"), r("l"), z.get("scores")))
     return sets
 
 
@@ -109,6 +149,14 @@ def held_out(n):
     """Rows that the context-free vectors are not trained on. The network trains on these: on the others the vectors know every
     answer by heart, and it would learn to trust them blindly."""
     return np.arange(0, n, HELD)
+
+
+def draw_weights(sets, power, factors=()):
+    """How often each set is drawn: its size to a power, times the factors of the prefixes ("PREFIX=FACTOR") that its name begins with."""
+    w = np.array([float(len(s.lists)) ** power for s in sets])
+    for prefix, factor in (f.rsplit("=", 1) for f in factors):
+        w *= [float(factor) if s.name.startswith(prefix) else 1.0 for s in sets]
+    return w / w.sum()
 
 
 def idf(sets, vocab):
@@ -128,6 +176,7 @@ class Batch:
     doc: np.ndarray  # [B * C, Ld] right-padded, SUFFIX included
     doc_len: np.ndarray  # [B * C]
     candidates: int  # C; the first candidate of each list is the positive
+    teacher: np.ndarray | None = None  # [B, C] scores, NaN where there is none; None if no list of the batch has any
 
 
 class Batcher:
@@ -139,13 +188,15 @@ class Batcher:
     """
 
     def __init__(self, data, sets, tok, seed, candidates=5, tokens=9000, limit=112, long_limit=320, long_share=0.15,
-                 own_share=0.2, power=0.5, random_share=0.0, weights=None, held=False):
+                 own_share=0.2, power=0.5, random_share=0.0, factors=(), held=False):
         self.rng, self.held = np.random.default_rng(seed), held
         self.sets, self.candidates, self.tokens = sets, candidates, tokens
         self.limit, self.long_limit, self.long_share = limit, long_limit, long_share
         self.random_share, self.own_share = random_share, own_share
-        w = np.array([len(s.lists) ** power * (weights or {}).get(s.name, 1.0) for s in sets])
-        self.weight = w / w.sum()
+        for s in sets:
+            if len(s.passages) < candidates:
+                raise ValueError(f"the set {s.name} has {len(s.passages)} passages; lists of {candidates} need as many")
+        self.weight = draw_weights(sets, power, factors)
         enc = lambda t: np.array(tok.encode(t, add_special_tokens=False).ids, np.int32)
         self.suffix = enc(SUFFIX)
         kinds = set_kinds(data)
@@ -197,9 +248,10 @@ class Batcher:
                         keep.append(j)
             self.scratch[q] = self.idf[q]
             docs = [self.window(s.passages[j], limit) for j in keep]
+            taught = None if s.scores is None else self.taught(s, i, keep)
             self.scratch[q] = 0
             kind = self.kind[k] if rng.random() < self.own_share else None
-            rows.setdefault(kind, []).append((q, docs, max(map(len, docs))))
+            rows.setdefault(kind, []).append((q, docs, max(map(len, docs)), taught))
         batches = []
         for kind, r in rows.items():
             r.sort(key=lambda x: x[2] + 0.2 * len(x[0]) * self.candidates / 5)
@@ -213,12 +265,23 @@ class Batcher:
         rng.shuffle(batches)
         return batches
 
+    def taught(self, s, i, keep):
+        """The teacher's scores of the kept passages; a passage drawn at random has none. Of less than two there is nothing to learn."""
+        row = slice(s.lists.start[i], s.lists.start[i + 1])
+        known = dict(zip(s.lists.flat[row].tolist(), s.scores[row].tolist()))
+        t = np.array([known.get(int(j), np.nan) for j in keep], np.float32)
+        return t if np.isfinite(t).sum() > 1 else None
+
     def pack(self, kind, rows):
-        queries = [q for q, _, _ in rows]
-        docs = [np.concatenate([d, self.suffix]) for _, ds, _ in rows for d in ds]
+        queries = [r[0] for r in rows]
+        docs = [np.concatenate([d, self.suffix]) for r in rows for d in r[1]]
+        teacher = None
+        if any(r[3] is not None for r in rows):
+            none = np.full(self.candidates, np.nan, np.float32)
+            teacher = np.stack([none if r[3] is None else r[3] for r in rows])
         q, ql = pad(queries)
         d, dl = pad(docs)
-        return Batch(self.heads[kind], q, ql, d, dl, self.candidates)
+        return Batch(self.heads[kind], q, ql, d, dl, self.candidates, teacher)
 
     def __iter__(self):
         while True:

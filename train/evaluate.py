@@ -1,7 +1,9 @@
-"""nDCG@10 on development lists for a model, for BM25 (ranks in the data) and for random order."""
+"""nDCG@10 on development lists, by set and by language, for a model, for BM25 (ranks in the data) and for random order.
+
+The model is an exported folder, or a GGUF file, which `edge-reranker score` scores.
+"""
 import argparse
 import glob
-import gzip
 import json
 import math
 import os
@@ -10,7 +12,9 @@ import numpy as np
 import torch
 
 import data as D
+import native
 from prompt import DEFAULT_INSTRUCTION, PREFIX, SUFFIX, document_part, head_part, query_part
+from report import read_json, write_json
 
 
 def ndcg(labels, k=10):
@@ -23,50 +27,31 @@ def dev_files(data):
     return sorted(glob.glob(os.path.join(data, "dev", "*.jsonl.gz")))
 
 
-class Lists:
-    """Development lists, encoded once."""
+class Dev:
+    """The development lists as text. Candidates are in the order of their ids, so that equal scores do not follow the order in the file."""
 
-    def __init__(self, data, tok, limit=None, instruction=DEFAULT_INSTRUCTION, max_document=2048):
-        enc = lambda texts: [np.array(e.ids, np.int64) for e in tok.encode_batch(texts, add_special_tokens=False)]
-        self.head = np.concatenate(enc([PREFIX, head_part(instruction)]))
-        suffix = enc([SUFFIX])[0]
-        self.items = []
+    def __init__(self, data, limit=None):
+        self.names, self.langs, self.queries, self.texts, self.labels, self.bm25 = [], [], [], [], [], []
         for path in dev_files(data):
-            name = os.path.basename(path)[: -len(".jsonl.gz")]
             for x in D.load_lists(path)[:limit]:
-                c = sorted(x["candidates"], key=lambda c: c["doc_id"])
-                docs = [np.concatenate([t[:max_document], suffix]) for t in enc([document_part(y["text"]) for y in c])]
-                self.items.append((name, enc([query_part(x["query"])])[0], docs, [y["label"] for y in c], [y["bm25_rank"] for y in c]))
+                c = sorted(x["candidates"], key=lambda c: str(c["doc_id"]))
+                self.names.append(os.path.basename(path)[: -len(".jsonl.gz")])
+                self.langs.append(x.get("lang") or "unknown")
+                self.queries.append(x["query"])
+                self.texts.append([y["text"] for y in c])
+                self.labels.append([y["label"] for y in c])
+                self.bm25.append([y.get("bm25_rank", len(c) + 1) for y in c])
 
-    def scores(self, model, tokens=12000):
-        """yes - no of every candidate, list by list."""
-        out = [None] * len(self.items)
-        order = sorted(range(len(self.items)), key=lambda i: (len(self.items[i][2]), max(map(len, self.items[i][2]))))
-        i = 0
-        model.eval()
-        with torch.no_grad():
-            while i < len(order):
-                n = len(self.items[order[i]][2])
-                group = []
-                while i < len(order) and len(self.items[order[i]][2]) == n:
-                    longest = max(map(len, self.items[order[i]][2]))
-                    if group and (len(group) + 1) * n * longest > tokens:
-                        break
-                    group.append(order[i])
-                    i += 1
-                q, ql = D.pad([self.items[j][1] for j in group])
-                d, dl = D.pad([t for j in group for t in self.items[j][2]])
-                s = model(*map(torch.from_numpy, (self.head, q, ql, d, dl)), n).float().numpy().reshape(len(group), n)
-                for j, row in zip(group, s):
-                    out[j] = row
-        model.train()
-        return out
+    def native(self, model, instruction, threads):
+        """yes - no of every candidate, list by list, by the program."""
+        s = iter(native.score(model, [(q, t) for q, ts in zip(self.queries, self.texts) for t in ts], instruction, threads))
+        return [np.array([next(s) for _ in ts]) for ts in self.texts]
 
-    def table(self, scores=None, key=None):
-        """Mean nDCG@10 by set. `scores`: one array a list; or `key`: "bm25" or "random" (expected value, 200 shuffles)."""
+    def table(self, scores=None, key=None, by="names"):
+        """Mean nDCG@10 by set, or by language (by="langs"). `scores`: one array a list; or `key`: "bm25" or "random" (expected value, 200 shuffles)."""
         rng = np.random.default_rng(0)
-        by = {}
-        for n, (name, _, _, labels, bm25) in enumerate(self.items):
+        groups = {}
+        for n, (group, labels, bm25) in enumerate(zip(getattr(self, by), self.labels, self.bm25)):
             labels = np.array(labels)
             if key == "bm25":
                 v = ndcg(labels[np.argsort(bm25, kind="stable")].tolist())
@@ -74,13 +59,52 @@ class Lists:
                 v = np.mean([ndcg(rng.permutation(labels).tolist()) for _ in range(200)])
             else:
                 v = ndcg(labels[np.argsort(-scores[n], kind="stable")].tolist())
-            by.setdefault(name, []).append(v)
-        t = {k: float(np.mean(v)) for k, v in by.items()}
-        t["MEAN"] = float(np.mean(list(t.values())))
+            groups.setdefault(group, []).append(v)
+        t = {k: float(np.mean(v)) for k, v in sorted(groups.items())}
+        if by == "names":
+            t["MEAN"] = float(np.mean(list(t.values())))
         return t
 
 
-def load_export(folder, dtype=torch.float32):
+class Lists(Dev):
+    """Development lists, encoded once."""
+
+    def __init__(self, data, tok, limit=None, instruction=DEFAULT_INSTRUCTION, max_document=2048):
+        super().__init__(data, limit)
+        enc = lambda texts: [np.array(e.ids, np.int64) for e in tok.encode_batch(texts, add_special_tokens=False)]
+        self.head = np.concatenate(enc([PREFIX, head_part(instruction)]))
+        suffix = enc([SUFFIX])[0]
+        docs = [[np.concatenate([t[:max_document], suffix]) for t in enc([document_part(t) for t in ts])] for ts in self.texts]
+        self.items = list(zip(enc([query_part(q) for q in self.queries]), docs))
+
+    def scores(self, model, tokens=12000):
+        """yes - no of every candidate, list by list."""
+        out, docs = [None] * len(self.items), [d for _, d in self.items]
+        longest = [max(map(len, d)) for d in docs]
+        order = sorted(range(len(docs)), key=lambda i: (len(docs[i]), longest[i]))
+        tensor = lambda x: torch.from_numpy(x).to(model.embed.device)
+        i = 0
+        model.eval()
+        with torch.no_grad():
+            while i < len(order):
+                n = len(docs[order[i]])
+                group = []
+                while i < len(order) and len(docs[order[i]]) == n:
+                    if group and (len(group) + 1) * n * longest[order[i]] > tokens:
+                        break
+                    group.append(order[i])
+                    i += 1
+                q, ql = D.pad([self.items[j][0] for j in group])
+                d, dl = D.pad([t for j in group for t in docs[j]])
+                s = model(*map(tensor, (self.head, q, ql, d, dl)), n).float().cpu().numpy().reshape(len(group), n)
+                for j, row in zip(group, s):
+                    out[j] = row
+        model.train()
+        return out
+
+
+def load_export(folder, dtype=torch.float32, quantised=False):
+    """quantised: the embedding rows as Q4_0 holds them, as in training"""
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
 
@@ -89,7 +113,7 @@ def load_export(folder, dtype=torch.float32):
     with open(os.path.join(folder, "config.json"), encoding="utf8") as f:
         j = json.load(f)
     tok = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
-    model = Reranker({k: j[k] for k in CONFIG}, tok.token_to_id("yes"), tok.token_to_id("no"), dtype)
+    model = Reranker({k: j[k] for k in CONFIG}, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, quantised)
     w = load_file(os.path.join(folder, "model.safetensors"))
     cat = lambda p, *names: torch.cat([w[p + n] for n in names])
     s = {"embed": w["model.embed_tokens.weight"], "norm": w["model.norm.weight"]}
@@ -118,7 +142,8 @@ def check_against_transformers(folder, data, pairs=20):
     worst = 0.0
     files = dev_files(data)
     for n in range(pairs):
-        x = D.load_lists(files[n % len(files)])[n]
+        lists = D.load_lists(files[n % len(files)])
+        x = lists[n % len(lists)]
         c = x["candidates"][:3]
         q, ql = D.pad([np.array(enc(query_part(x["query"])))])
         d, dl = D.pad([np.array(enc(document_part(y["text"])) + enc(SUFFIX)) for y in c])
@@ -140,31 +165,56 @@ def print_table(columns):
 
 
 def main():
-    p = argparse.ArgumentParser(description=__doc__)
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--data", required=True)
-    p.add_argument("--model", required=True, help="exported folder")
+    p.add_argument("--model", required=True, help="exported folder or .gguf file")
     p.add_argument("--instruction", default=DEFAULT_INSTRUCTION)
     p.add_argument("--limit", type=int, help="at most so many queries a set")
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--check", action="store_true", help="also compare with transformers")
-    p.add_argument("--out", help="write the table as JSON")
+    p.add_argument("--device", default="cpu", help="of a folder: cpu, cuda, cuda:1")
+    p.add_argument("--quantised", action="store_true", help="a folder's embedding rows as Q4_0 holds them")
+    p.add_argument("--check", action="store_true", help="also compare a folder with transformers; more than 1e-3 is an error")
+    p.add_argument("--out", help="write the tables as JSON")
     p.add_argument("--scores", help="write the scores of each query as JSON lines")
+    p.add_argument("--against", metavar="JSON", help="the --out of another run on the same lists; print the difference of the means")
+    p.add_argument("--drop", type=float, metavar="N", help="with --against: a mean lower than its by more than this is an error")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
-    model, tok = load_export(a.model)
-    if a.check:
-        print("greatest |difference| from transformers:", check_against_transformers(a.model, a.data))
-    lists = Lists(a.data, tok, a.limit, a.instruction)
-    s = lists.scores(model)
+    result = {}
+    if a.model.endswith(".gguf"):
+        if a.check or a.quantised:
+            p.error("--check and --quantised are for exported folders")
+        lists = Dev(a.data, a.limit)
+        s = lists.native(a.model, a.instruction, a.threads)
+    else:
+        if a.check:
+            result["check"] = check_against_transformers(a.model, a.data)
+            print("greatest |difference| from transformers:", result["check"])
+            if not result["check"] < 1e-3:
+                raise SystemExit("that is too much")
+        model, tok = load_export(a.model, quantised=a.quantised)
+        lists = Lists(a.data, tok, a.limit, a.instruction)
+        s = lists.scores(model.to(a.device))
     if a.scores:
-        with open(a.scores, "w") as f:
-            for (name, _, _, labels, _), row in zip(lists.items, s):
+        with open(a.scores, "w", encoding="utf8") as f:
+            for name, labels, row in zip(lists.names, lists.labels, s):
                 f.write(json.dumps({"set": name, "labels": labels, "scores": [round(float(v), 4) for v in row]}) + "\n")
-    columns = {"model": lists.table(s), "BM25": lists.table(key="bm25"), "random": lists.table(key="random")}
-    print_table(columns)
+    for title, by in (("sets", "names"), ("languages", "langs")):
+        columns = {"model": lists.table(s, by=by), "BM25": lists.table(key="bm25", by=by), "random": lists.table(key="random", by=by)}
+        count = {n: getattr(lists, by).count(n) for n in columns["model"] if n != "MEAN"}
+        result[title] = {**columns, "queries": count}
+        print(f"nDCG@10 by {title[:-1]}")
+        print_table(columns)
+    if a.against:
+        other = read_json(a.against)["sets"]
+        if other["queries"] != result["sets"]["queries"]:
+            raise SystemExit(f"{a.against} is of other lists")
+        result["difference"] = result["sets"]["model"]["MEAN"] - other["model"]["MEAN"]
+        print(f"mean {result['sets']['model']['MEAN']:.4f}, {result['difference']:+.4f} against {a.against}")
+        if a.drop is not None and result["difference"] < -a.drop:
+            raise SystemExit(f"the mean fell by more than {a.drop}")
     if a.out:
-        with open(a.out, "w") as f:
-            json.dump(columns, f, indent=1)
+        write_json(a.out, result)
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ class Reranker(nn.Module):
         self.layers = nn.ModuleList(Layer(c) for _ in range(c["num_hidden_layers"]))
         self.norm = nn.Parameter(torch.ones(c["hidden_size"]))
         half = c["head_dim"] // 2
-        self.freq = c["rope_theta"] ** (-torch.arange(half) / half)
+        self.register_buffer("freq", c["rope_theta"] ** (-torch.arange(half) / half), persistent=False)
 
     def rms(self, x, w):
         return norm(x, w, self.c["rms_norm_eps"])
@@ -83,28 +83,30 @@ class Reranker(nn.Module):
         """head [P], query [B, Lq], doc [B * candidates, Ld] -> yes - no [B * candidates]"""
         dt, d, qh, kh = self.dtype, self.c["head_dim"], self.c["num_attention_heads"], self.c["num_key_value_heads"]
         P, (B, Lq), (N, Ld) = len(head), query.shape, doc.shape
+        at = head.device
+        arange, ones = lambda n: torch.arange(n, device=at), lambda *n: torch.ones(*n, dtype=torch.bool, device=at)
         pos = torch.cat([
-            torch.arange(P),
-            (P + torch.arange(Lq)).expand(B, Lq).reshape(-1),
-            (P + query_len.repeat_interleave(candidates)[:, None] + torch.arange(Ld)).reshape(-1),
+            arange(P),
+            (P + arange(Lq)).expand(B, Lq).reshape(-1),
+            (P + query_len.repeat_interleave(candidates)[:, None] + arange(Ld)).reshape(-1),
         ])
         angle = pos[:, None, None] * self.freq
         cos, sin = angle.cos(), angle.sin()
         ninf = torch.finfo(dt).min
         # Additive masks. Padded queries of the mask still see something (their own position), so no row is empty.
-        causal = torch.ones(max(Lq, Ld), max(Lq, Ld), dtype=torch.bool).tril()
-        ok_q = torch.cat([torch.ones(Lq, P, dtype=torch.bool), causal[:Lq, :Lq]], 1)
-        mask_q = torch.zeros(1, 1, Lq, P + Lq, dtype=dt).masked_fill(~ok_q, ninf)
-        see_q = torch.arange(Lq) < query_len.repeat_interleave(candidates)[:, None]
-        see = torch.cat([torch.ones(N, P, dtype=torch.bool), see_q], 1)[:, None, None, :].expand(N, 1, Ld, P + Lq)
-        mask_d = torch.zeros(N, 1, Ld, P + Lq + Ld, dtype=dt).masked_fill(
+        causal = ones(max(Lq, Ld), max(Lq, Ld)).tril()
+        ok_q = torch.cat([ones(Lq, P), causal[:Lq, :Lq]], 1)
+        mask_q = torch.zeros(1, 1, Lq, P + Lq, dtype=dt, device=at).masked_fill(~ok_q, ninf)
+        see_q = arange(Lq) < query_len.repeat_interleave(candidates)[:, None]
+        see = torch.cat([ones(N, P), see_q], 1)[:, None, None, :].expand(N, 1, Ld, P + Lq)
+        mask_d = torch.zeros(N, 1, Ld, P + Lq + Ld, dtype=dt, device=at).masked_fill(
             ~torch.cat([see, causal[:Ld, :Ld].expand(N, 1, Ld, Ld)], -1), ninf)
-        rows = torch.arange(N)
+        rows = arange(N)
         last = doc_len - 1
         last_flat = P + B * Lq + rows * Ld + last
 
         att = lambda q, k, v, m=None, causal=False: F.scaled_dot_product_attention(
-            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=m, is_causal=causal, enable_gqa=True
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=m, is_causal=causal, enable_gqa=qh != kh
         ).transpose(1, 2).reshape(-1, qh * d)
         x = F.embedding(torch.cat([head, query.reshape(-1), doc.reshape(-1)]), self.embed)
         if self.quantised:
@@ -155,7 +157,7 @@ def hf_state(model):
         out |= {p + "self_attn.o_proj.weight": l.o, p + "self_attn.q_norm.weight": l.q_norm, p + "self_attn.k_norm.weight": l.k_norm}
         out |= {p + "mlp.gate_proj.weight": l.gate_up[:m], p + "mlp.up_proj.weight": l.gate_up[m:], p + "mlp.down_proj.weight": l.down}
         out |= {p + "input_layernorm.weight": l.norm1, p + "post_attention_layernorm.weight": l.norm2}
-    return {k: v.detach().float().contiguous().clone() for k, v in out.items()}
+    return {k: v.detach().float().cpu().contiguous().clone() for k, v in out.items()}
 
 
 def export(model, tok, folder):
