@@ -12,12 +12,14 @@ hidden = [M 44 | B 44 | identity 64 | code of the matched query token 44 | marks
 | 0 | marks: after "<Query", after "<Document"; identity codes of the two previous tokens, added to the token's own |
 | 1 | a document token finds its nearest query token by M (MATCH, its weight, its code); by identity and previous tokens (PAIR); the ">:" after "<Document" gathers the mean of the query's M and of its B |
 | 2 | SEEN: an earlier document token found the same query token; a softer match (SOFT); the last token gathers the means of the document |
-| 3 | the last token sums the weights of query tokens that were found (COVER), averages SOFT over the document (SHARE), compares the means (MEANS) |
+| 3 | the last token sums the weights of query tokens that were found (COVER), averages SOFT over the document (SHARE), compares the means of M and of B (MEANS) |
 | 4 | the last token sums PAIR (PAIRS) |
 
-In a head q and k have unit length times 8 g, so a logit is 8 g^2 cos(q, k): 32 cos with g = 2. Sums over tokens are made by attention against a
-sink, the first token of the prompt's own words: e / (e + s) grows with the sum e of the exponentials. RoPE's theta is so large that all pairs from the seventh on
-are as good as unrotated within the context; the fast ones find previous tokens, and keep a token from finding itself in layer 2.
+In a head q and k have unit length times 8 g, so a logit is 8 g^2 cos(q, k): 32 cos with g = 2, 64 cos with g = 8^(1/2). Where nothing is to be looked up, attention
+rests on the sink, a word of the prompt whose values are made zero. Sums are made by attention too: the tokens found share it with the query's own tokens, which have found
+themselves, so that what falls to the document is r / (1 + r) with r the part of the query's weight that was found, whatever the query's length. RoPE's theta is so large
+that all pairs from the seventh on are as good as unrotated within the context; the fast ones find previous tokens, and keep a token from finding itself in layer 2. The feed-forward parts
+begin with zero output: noise in the means costs more than it helps.
 """
 import numpy as np
 import torch
@@ -79,7 +81,7 @@ def structured(model, tok, embed_npz, seed=0):
     logw = (logw - logw.mean()).clamp(-3, 1.5)
     for t in TEMPLATE:
         E[token(t), :88] = 0 if t in (SINK_WORD, QUERY_END, LAST) else SIZE * torch.cat([unit(rnd(44)), unit(rnd(44))])
-        logw[token(t)] = -3
+        logw[token(t)] = -5
     logw[token(SINK_WORD)] = 0
     E[:, at["WEIGHT"]] = PER * logw[:, None] * one
     E[token(SINK_WORD), at["ID"]] = 0
@@ -143,15 +145,15 @@ def structured(model, tok, embed_npz, seed=0):
         part(K, UA, 1.0), put(K, bias, at["WEIGHT"], (weight / PER * UW, one)), sink_key(K, UN, 8.0)
         only_at(Q, word, UA, 1.0), only_at(Q, word, UW, 1.0), fixed(Q, UN, 0.6), only_at(Q, word, UN, -0.6)
         put(V, wide, at[block], 1 / norm_of)
-        put(O, at[block], wide, 1.2)
+        put(O, at[block], wide, 2.0)
 
     with torch.no_grad():
         parts = []
-        for l, gain in zip(model.layers, (2.0, 2.0, 8**0.5, 8**0.5, 8**0.5)):
+        for l, gain in zip(model.layers, (2.0, 8**0.5, 8**0.5, 8**0.5, 8**0.5)):
             l.q_norm.fill_(gain), l.k_norm.fill_(gain)
             W = l.qkv.view(3 * HEADS, HEAD_DIM, HIDDEN)
             parts.append((W[:HEADS], W[HEADS : 2 * HEADS], W[2 * HEADS :], l.o.view(HIDDEN, HEADS, HEAD_DIM)))
-            l.o.mul_(0.2), l.down.mul_(0.1)
+            l.o.mul_(0.2), l.down.zero_()
 
         def fresh(layer, head):
             Q, K, V, O = parts[layer]
@@ -199,7 +201,7 @@ def structured(model, tok, embed_npz, seed=0):
         look_up(Q, K, (at["ID"], frame(64, 44).T * 1.2 / SIZE / 1.15), 0.72)
         carry(V, O, "PAIR", r(0), IS_QUERY)
         for h, block in ((2, "M"), (3, "B")):
-            gather(*fresh(1, h), block, QUERY_END, is_query, 0.044)
+            gather(*fresh(1, h), block, QUERY_END, is_query, 0.022)
         rest(1, range(4))
 
         # Layer 2
@@ -218,33 +220,34 @@ def structured(model, tok, embed_npz, seed=0):
         rest(2, range(4))
 
         # Layer 3: only the last token matters from here on; it is not asked whether a query is it.
-        def sums(Q, K, V, O, plus, minus, mark, sink_at):
+        def sums(Q, K, V, O, plus, minus, mark):
+            """Query tokens found in the document, by weight, over these and all tokens of the query, which have found themselves."""
             put(K, bias, at[plus], (UA, one / MARK))
             for block in minus:
                 put(K, bias, at[block], (-0.7 * UA, one / MARK))
-            put(K, bias, at["MATCHW"], (0.07 / PER * UW, one)), fixed(K, UC, 2.0), sink_key(K, US, 8.0), is_document(K, UB, 1.0)
-            fixed(Q, UA, 1.0), fixed(Q, UW, 1.0), fixed(Q, UB, 0.7), fixed(Q, US, sink_at), fixed(Q, UN, 1.32)
+            put(K, bias, at["MATCHW"], (0.09 / PER * UW, one)), fixed(K, UC, 2.0), sink_key(K, UC, 8.0)
+            fixed(Q, UA, 1.0), fixed(Q, UW, 1.0), fixed(Q, UN, 2.2)
             carry(V, O, mark, r(0), IS_DOCUMENT)
 
-        sums(*fresh(3, 0), "MATCH", ["SEEN"], "COVER", 0.69)
+        sums(*fresh(3, 0), "MATCH", ["SEEN"], "COVER")
         Q, K, V, O = fresh(3, 1)
         is_document(K, UA, 1.0), put(K, bias, at["WEIGHT"], (0.022 / PER * UW, one))
         fixed(Q, UA, 1.0), fixed(Q, UW, 1.0)
         put(V, r(0), at["SOFT"], torch.eye(4) / norm_of), put(O, at["SHARE"], r(0), 1.5)
         for h, block in ((2, "M"), (3, "B")):
             Q, K, V, O = fresh(3, h)
-            put(K, slow, at[block], 0.7), put(Q, slow, at[block], 1.3)
-            only_at(K, QUERY_END, UA, 1.0), is_document(K, UA, 0.5), fixed(K, UA, -1.0), fixed(Q, UA, 1.0)
-            sink_key(K, US, 8.0), fixed(Q, US, 0.78), fixed(Q, UN, 1.7)
+            put(K, slow, at[block], 0.7), put(Q, slow, at[block], 6.0)
+            only_at(K, QUERY_END, UA, 6.0), is_document(K, UA, 3.0), fixed(K, UA, -8.7), fixed(Q, UA, 4.0)
+            fixed(K, UC, 12.0), sink_key(K, UA, 11.7)
             put(V, r(0), at["ID"], (one, ident(QUERY_END) / SIZE / 3.0)), put(O, at["MEANS"], r(0), MARK * torch.eye(4))
         rest(3, range(4))
         # Layer 4
-        sums(*fresh(4, 0), "PAIR", [], "PAIRS", 0.69)
+        sums(*fresh(4, 0), "PAIR", [], "PAIRS")
         rest(4, (0,))
 
         for t, sign in (("yes", 1), ("no", -1)):
             E[token(t), :88] = 0
-            for mark, amount in (("COVER", 0.5), ("SHARE", 0.8), ("MEANS", 0.2), ("PAIRS", 0.2)):
+            for mark, amount in (("COVER", 0.7), ("SHARE", 0.7), ("MEANS", 0.3), ("PAIRS", 0.7)):
                 E[token(t), at[mark]] = sign * amount * one
         model.embed.copy_(E)
         model.norm.fill_(1.0)
