@@ -27,14 +27,13 @@ import torch.nn.functional as F
 
 from prompt import PREFIX
 
-HEADS, HEAD_DIM, HIDDEN, LAYERS, M_DIM, ID_DIM = 4, 64, 256, 5, 44, 64
+HEADS, HEAD_DIM, HIDDEN, LAYERS, ID_DIM = 4, 64, 256, 5, 64
 MARKS = ["CONST", "SINK", "WEIGHT", "INQ", "IND", "MATCH", "MATCHW", "PAIR", "SOFT", "SEEN", "COVER", "SHARE", "MEANS", "PAIRS", "FREE"]
 SINK_WORD, QUERY_END, LAST = "Judge", ">:", "ĊĊ"
 TEMPLATE = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "Ċ", "ĊĊ", "assistant", "<Instruct", "<Query", "<Document", ">:", "Judge"]
 SIZE = 2.0  # norm of M, B and the identity code in an embedding row
 CONST, MARK = 1.75, 1.5  # norms of the constant and of a mark
 PER = 0.35  # of the weight's block for one natural logarithm
-SHARP = 32.0  # a logit for cos = 1, with gain 2
 
 
 def beginning(model, ids, layers):
