@@ -27,7 +27,7 @@ import torch.nn.functional as F
 
 from prompt import PREFIX
 
-HEADS, HEAD_DIM, HIDDEN, LAYERS, ID_DIM = 4, 64, 256, 5, 64
+HEADS, HEAD_DIM, HIDDEN, LAYERS, M_DIM, ID_DIM = 4, 64, 256, 5, 44, 64
 MARKS = ["CONST", "SINK", "WEIGHT", "INQ", "IND", "MATCH", "MATCHW", "PAIR", "SOFT", "SEEN", "COVER", "SHARE", "MEANS", "PAIRS", "FREE"]
 SINK_WORD, QUERY_END, LAST = "Judge", ">:", "ĊĊ"
 TEMPLATE = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "Ċ", "ĊĊ", "assistant", "<Instruct", "<Query", "<Document", ">:", "Judge"]
@@ -73,7 +73,7 @@ def structured(model, tok, embed_npz, seed=0):
     one = torch.full((4,), 0.5)
 
     E = torch.zeros_like(model.embed)
-    E[:, at["M"]], E[:, at["B"]] = SIZE * unit(vectors[:, :44]), SIZE * unit(vectors[:, 44:])
+    E[:, at["M"]], E[:, at["B"]] = SIZE * unit(vectors[:, :M_DIM]), SIZE * unit(vectors[:, M_DIM:])
     E[:, at["ID"]] = SIZE * unit(rnd(len(E), ID_DIM))
     E[:, at["CONST"]] = CONST * one
     logw = weight.log()
