@@ -75,13 +75,14 @@ function drawRun() {
 
 function rank() {
   if (!models?.current || ranking.running) return
-  wanted = source.documents() === null // they may still come
+  wanted = false
   const request = form.read()
   const documents = (source.documents() ?? []).map((document, at) => ({ ...document, at })).filter(isFilled)
   const missing = request.query.trim() === '' ? ['Write a query first.', 'query']
-    : source.documents() === null ? ['The demo texts are not here.', 'source-demo']
-    : documents.length === 0 ? ['Add a document first.', 'docs-add'] : form.fault()
+    : form.fault() ?? (source.documents() === null ? ['The demo texts are not here.', 'source-demo']
+      : documents.length === 0 ? ['Add a document first.', 'docs-add'] : null)
   if (missing) {
+    wanted = missing[1] === 'source-demo' // they may still come; what else is missing is the reader's to add
     $('run-note').textContent = missing[0]
     announce(missing[0])
     return $(missing[1]).focus()

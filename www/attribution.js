@@ -1,24 +1,24 @@
-// Where the demo texts are from, and under which licences; and how a text's language and origin are shown.
+// Where the demo texts are from, who wrote them, and under which licences; and how a text's language and origin are shown.
 
-import { h, hiddenText } from './dom.js'
+import { h } from './dom.js'
 import { languageName } from './format.js'
 
+/** `by` is whom the licence wants named; `translated` marks texts that a machine translated. */
 export const SOURCES = {
-  FaQuAD: 'https://github.com/liafacom/faquad',
-  'GNOME Help': 'https://help.gnome.org/',
-  'LibreOffice Help': 'https://help.libreoffice.org/',
-  MedQuAD: 'https://github.com/abachaa/MedQuAD',
-  'Python documentation': 'https://docs.python.org/3/',
-  'tldr-pages': 'https://github.com/tldr-pages/tldr',
-  'Wikipedia, in AfriQA': 'https://github.com/masakhane-io/afriqa',
-  'Wikipedia, in CMRC 2018': 'https://github.com/ymcui/cmrc2018',
-  'Wikipedia, in DRCD': 'https://github.com/DRCKnowledgeTeam/DRCD',
-  'Wikipedia, in iapp-wiki-qa': 'https://github.com/iapp-technology/iapp-wiki-qa-dataset',
-  'Wikipedia, in JaQuAD': 'https://github.com/SkelterLabsInc/JaQuAD',
-  'Wikipedia, in Natural Questions': 'https://ai.google.com/research/NaturalQuestions',
-  'Wikipedia, in NorQuAD': 'https://github.com/ltgoslo/NorQuAD',
-  'Wikipedia, in PQuAD': 'https://github.com/AUT-NLP/PQuAD',
-  'Wikipedia, in SQuAD-es': 'https://github.com/ccasimiro88/TranslateAlignRetrieve',
+  'GNOME Help': { url: 'https://help.gnome.org/', by: 'GNOME documentation authors and translators' },
+  'LibreOffice Help': { url: 'https://help.libreoffice.org/', by: 'LibreOffice contributors and The Document Foundation' },
+  MedQuAD: { url: 'https://github.com/abachaa/MedQuAD', by: 'US National Institutes of Health; data set by Asma Ben Abacha and Dina Demner-Fushman' },
+  'Python documentation': { url: 'https://docs.python.org/3/', by: 'Copyright © 2001-2024 Python Software Foundation; All Rights Reserved; and its translators' },
+  'tldr-pages': { url: 'https://github.com/tldr-pages/tldr', by: '© 2014-present the tldr-pages team and contributors' },
+  'Wikipedia, in AfriQA': { url: 'https://github.com/masakhane-io/afriqa', by: 'Wikipedia contributors; data set by Odunayo Ogundepo et al.' },
+  'Wikipedia, in CMRC 2018': { url: 'https://github.com/ymcui/cmrc2018', by: 'Wikipedia contributors; data set by Yiming Cui et al.' },
+  'Wikipedia, in DRCD': { url: 'https://github.com/DRCKnowledgeTeam/DRCD', by: 'Wikipedia contributors; data set by Chih Chieh Shao et al.' },
+  'Wikipedia, in iapp-wiki-qa': { url: 'https://github.com/iapp-technology/iapp-wiki-qa-dataset', by: 'Wikipedia contributors; data set by Kobkrit Viriyayudhakorn and Charin Polpanumas' },
+  'Wikipedia, in JaQuAD': { url: 'https://github.com/SkelterLabsInc/JaQuAD', by: 'Wikipedia contributors; data set by ByungHoon So et al.' },
+  'Wikipedia, in Natural Questions': { url: 'https://ai.google.com/research/NaturalQuestions', by: 'Wikipedia contributors; data set by Tom Kwiatkowski et al.' },
+  'Wikipedia, in NorQuAD': { url: 'https://github.com/ltgoslo/NorQuAD', by: 'Wikipedia contributors; data set by Sardana Ivanova et al.' },
+  'Wikipedia, in PQuAD': { url: 'https://github.com/AUT-NLP/PQuAD', by: 'Wikipedia contributors; data set by Kasra Darvishi et al.' },
+  'Wikipedia, in SQuAD-es': { url: 'https://github.com/ccasimiro88/TranslateAlignRetrieve', translated: true, by: 'Wikipedia contributors; data set by Pranav Rajpurkar et al., machine-translated by Casimiro Pio Carrino et al.' },
 }
 
 export const LICENCES = {
@@ -31,13 +31,11 @@ export const LICENCES = {
 
 export const link = (address, text) => h('a', { href: address, target: '_blank', rel: 'noopener' }, text)
 
-/** The language's code, and its name for those who hear the page or point at it. */
-export const tag = ({ lang }) => h('span', { class: 'tag', title: languageName(lang) },
-  h('span', { 'aria-hidden': 'true' }, lang.split('-')[0]), hiddenText(`${languageName(lang)}, `))
+/** The language's code, for those who see it; the line of credit says the language. */
+export const tag = ({ lang }) => h('span', { class: 'tag', title: languageName(lang), 'aria-hidden': 'true' }, lang.split('-')[0])
 
-/** Language, source and licence of a text, as the parts of a line. */
-export const credit = ({ lang, source, licence }) => [
-  h('span', {}, languageName(lang)),
-  h('span', {}, source),
-  h('span', {}, link(LICENCES[licence], licence)),
-]
+/** Language, origin and licence of a text, as the parts of a line. `linked`: to the page it is from; some hundreds of links would be in the way of the keyboard. */
+export function credit({ lang, source, title, url, licence }, { linked = false } = {}) {
+  const origin = title ? `${source}: ${title}` : source
+  return [h('span', {}, languageName(lang)), h('span', {}, linked && url ? link(url, origin) : origin), h('span', {}, licence)]
+}

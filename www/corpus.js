@@ -7,7 +7,7 @@ import { count, languageName, plural } from './format.js'
 const FILE = './corpus.jsonl'
 const TYPING_MS = 120
 
-/** `documents` are null until they are here: { id, lang, text, source, licence }. `onchange` is called when they are, or could not be fetched. */
+/** `documents` are null until they are here: { id, lang, text, source, title?, url?, licence }. `onchange` is called when they are, or could not be fetched. */
 export function createCorpus({ onchange }) {
   const corpus = { documents: null, load }
   let loading = null
@@ -19,6 +19,8 @@ export function createCorpus({ onchange }) {
   }
 
   async function read() {
+    $('corpus-note').replaceChildren()
+    $('corpus-about').textContent = 'The demo texts are on their way.'
     try {
       const response = await fetch(FILE)
       if (!response.ok) throw new Error(`the server answered ${response.status}`)
@@ -26,6 +28,7 @@ export function createCorpus({ onchange }) {
       describe()
     } catch (error) {
       loading = null
+      $('corpus-about').textContent = ''
       notice($('corpus-note'), { kind: 'bad', title: 'The demo texts did not load', text: `${error.message}. Your own documents can be ranked all the same.`, action: { label: 'Try again', run: load }, close: false })
     }
     onchange()
@@ -33,10 +36,10 @@ export function createCorpus({ onchange }) {
 
   function describe() {
     const { documents } = corpus
-    $('corpus-note').replaceChildren()
+    const translated = documents.filter(({ source }) => SOURCES[source].translated).length
     $('corpus-count').textContent = count(documents.length)
     $('corpus-about').textContent = `${plural(documents.length, 'short text')} in ${tally('lang').length} languages: encyclopaedias, handbooks, shell commands, medicine. `
-      + 'They are real and openly licensed, and mini was not trained on them.'
+      + `They are openly licensed, ${count(translated)} were translated by a machine, and none is in mini’s training data.`
     $('corpus-folds').hidden = false
   }
 
@@ -69,7 +72,11 @@ export function createCorpus({ onchange }) {
   function drawSources() {
     $('corpus-sources').append(...tally('source').map(([source, n]) => {
       const { licence } = corpus.documents.find((document) => document.source === source)
-      return h('li', {}, link(SOURCES[source], source), h('span', {}, link(LICENCES[licence], licence)), h('span', { class: 'figures' }, plural(n, 'text')))
+      const { url, by } = SOURCES[source]
+      return h('li', {},
+        h('div', {}, link(url, source), h('p', {}, by)),
+        h('span', {}, link(LICENCES[licence], licence)),
+        h('span', { class: 'figures' }, plural(n, 'text')))
     }))
   }
 

@@ -95,7 +95,7 @@ export function createRanking({ models, results, onchange }) {
   return ranking
 }
 
-const nameOf = ({ lang, at }) => (lang ? `a text in ${languageName(lang)}` : `document ${at + 1}`)
+const nameOf = ({ source, lang, at }) => (source ? `a text in ${languageName(lang)}` : `document ${at + 1}`)
 
 /** On a phone the answer is below the question. */
 function bringIntoView(node) {

@@ -67,7 +67,7 @@ export function createResults() {
     const item = shown.documents[entry.index]
     const node = h('li', { class: entry.score >= 0.5 ? 'yes' : null },
       h('span', { class: 'rank', 'aria-hidden': 'true' }, count(rank)),
-      item.lang ? tag(item) : movement(entry, item, rank),
+      item.source ? tag(item) : movement(entry, item, rank),
       h('div', { class: 'score' },
         hiddenText(unit === 'percent' ? 'score ' : 'logit '),
         h('span', { class: 'score-number' }, unit === 'percent' ? percent(entry.score) : logitText(entry.logit)),
@@ -181,9 +181,9 @@ function bar({ low, high }, value) {
   return h('span', { class: low < 0 ? 'bar centred' : 'bar', 'aria-hidden': 'true' }, fill)
 }
 
-function body({ text, lang }) {
+function body({ text, lang, source }) {
   const paragraph = h('p', { class: looksLikeCode(text) ? 'text code' : 'text', dir: 'auto', lang })
-  const most = lang ? LONG_DEMO : LONG
+  const most = source ? LONG_DEMO : LONG
   if (text.length <= most * 1.2) {
     paragraph.textContent = text
     return paragraph
@@ -201,7 +201,7 @@ function body({ text, lang }) {
 
 function meta(entry, item) {
   return h('p', { class: 'meta' },
-    ...(item.lang ? credit(item) : [item.id !== undefined && h('span', { class: 'id' }, item.id)]),
+    ...(item.source ? credit(item, { linked: true }) : [item.id !== undefined && h('span', { class: 'id' }, item.id)]),
     h('span', {}, plural(entry.tokens, 'token')),
     entry.truncated && h('span', { class: 'cut', title: 'The prompt was longer than the limit under Options; the document’s end was cut.' }, 'Truncated'))
 }

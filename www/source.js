@@ -26,9 +26,10 @@ export function createSource({ list, corpus, onswitch }) {
 
   for (const name of ['demo', 'own']) {
     $(`source-${name}`).addEventListener('click', () => {
+      if (name === source.current) return
       source.use(name)
       const documents = source.documents()
-      announce(name === 'demo' ? 'The demo texts are ranked.' : `Your own documents are ranked: ${plural(documents.length, 'document')}.`)
+      announce(`${name === 'demo' ? 'Demo texts' : 'Your own documents'} chosen${documents ? `: ${plural(documents.length, 'document')}` : ''}.`)
     })
   }
   return source

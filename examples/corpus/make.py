@@ -1,7 +1,7 @@
 """Makes corpus.jsonl, the texts of the page's demo, from chosen.tsv: python make.py --data DATA
 
-DATA is a folder of development sets, NAME.jsonl.gz, as `edge-reranker eval` reads them. A line of chosen.tsv is: the id of a passage, its language
-and, where only its beginning is taken, the words with which that ends. Nothing else of a text is changed.
+DATA is a folder of development sets, NAME.jsonl.gz, as `edge-reranker eval` reads them. A line of chosen.tsv is: the id of a passage, its language,
+the words with which it ends where only its beginning is taken, and the title and address of the page it is from where they are known.
 """
 import argparse
 import gzip
@@ -13,7 +13,6 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 # set -> (source, licence), as the page's attribution.js knows them. Where a set is free but its texts are Wikipedia's, the licence is Wikipedia's.
 SOURCES = {
     "ar-no-pt-qa/nb": ("Wikipedia, in NorQuAD", "CC BY-SA 3.0"),
-    "ar-no-pt-qa/pt": ("FaQuAD", "CC BY 4.0"),
     "en-medquad": ("MedQuAD", "CC BY 4.0"),
     "en-nq": ("Wikipedia, in Natural Questions", "CC BY-SA 3.0"),
     "es-squad": ("Wikipedia, in SQuAD-es", "CC BY-SA 4.0"),
@@ -42,7 +41,7 @@ def load_passages(data, names):
 
 def load_choice():
     with open(os.path.join(HERE, "chosen.tsv"), encoding="utf8") as lines:
-        return [line.rstrip("\n").split("\t") for line in lines]
+        return [(line.rstrip("\n").split("\t") + [""] * 4)[:5] for line in lines]
 
 
 def shorten(text, end):
@@ -60,15 +59,16 @@ def main():
     parser.add_argument("--out", default=os.path.join(HERE, "corpus.jsonl"))
     options = parser.parse_args()
     choice = load_choice()
-    passages = load_passages(options.data, sorted({id.split(":")[0] for id, _, _ in choice}))
+    passages = load_passages(options.data, sorted({id.split(":")[0] for id, *_ in choice}))
     with open(options.out, "w", encoding="utf8") as out:
-        for id, lang, end in choice:
+        for id, lang, end, title, url in choice:
             if id not in passages:
                 raise SystemExit(f"{id} is not in {options.data}")
             name = id.split(":")[0]
             source, licence = SOURCES.get(name) or SOURCES[f"{name}/{lang}"]
             text = shorten(passages[id].strip(), end.replace("\\n", "\n"))
-            out.write(json.dumps({"id": id, "lang": lang, "text": text, "source": source, "licence": licence}, ensure_ascii=False) + "\n")
+            origin = {"title": title, "url": url} if url else {}
+            out.write(json.dumps({"id": id, "lang": lang, "text": text, "source": source, **origin, "licence": licence}, ensure_ascii=False) + "\n")
 
 
 if __name__ == "__main__":

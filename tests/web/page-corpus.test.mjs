@@ -3,8 +3,11 @@
 import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { after, before, test } from 'node:test'
+import { LICENCES, SOURCES } from '../../www/attribution.js'
+import { parseCsv } from '../../www/csv.js'
 import { QUERIES } from '../../www/queries.js'
 import { SAMPLES } from '../../www/samples.js'
+import { ANSWERS } from './corpus-answers.mjs'
 import { accessibilityFaults, faked, file, finished, modelReady, openSite, rank, rows, screenshot, useSample } from './page-helpers.mjs'
 
 const TEXTS = (await readFile(new URL('../../examples/corpus/corpus.jsonl', import.meta.url), 'utf8')).trim().split('\n').map((line) => JSON.parse(line))
@@ -46,7 +49,7 @@ test('a first visit is ready to rank: one press, and the best texts come with th
   await screenshot(page, 'corpus-first')
 
   const list = await rank(page)
-  assert.ok(QUERIES[0].answers.includes(ids(list)[0]), list[0].text)
+  assert.ok(ANSWERS[QUERIES[0].name].includes(ids(list)[0]), list[0].text)
   assert.equal(await page.innerText('#ranked-more-text'), `The best ${list.length} of ${TEXTS.length} are shown.`)
   for (const { text, tag, moved, meta } of list) {
     const { lang, source, licence } = textOf.get(idOf(text))
@@ -54,7 +57,9 @@ test('a first visit is ready to rank: one press, and the best texts come with th
     assert.equal(moved, null)
     assert.ok(meta.includes(source) && meta.includes(licence), meta)
   }
-  assert.match(await page.getAttribute('#ranked > li .meta a', 'href'), /^https:/)
+  const links = await page.$$eval('#ranked a', (nodes) => nodes.map((node) => [node.textContent, node.href]))
+  assert.ok(links.length > 0)
+  for (const [name, href] of links) assert.ok(TEXTS.some(({ source, title, url }) => name === `${source}: ${title}` && href === url), `${name} ${href}`)
   assert.equal(await page.getAttribute('#ranked > li .text', 'lang'), textOf.get(ids(list)[0]).lang)
   assert.match(await page.textContent('#status'), new RegExp(`^${TEXTS.length} documents ranked by mini in .* The best is a text in `))
   assert.deepEqual(await accessibilityFaults(page), [])
@@ -67,9 +72,10 @@ test('every example question ranks as it is pressed, and finds an answer among t
   for (const [at, example] of QUERIES.entries()) {
     const list = await press(page, example)
     const found = ids(list)
-    const places = example.answers.map((id) => found.indexOf(id) + 1).filter((place) => place > 0).sort((a, b) => a - b)
+    const answers = ANSWERS[example.name]
+    const places = answers.map((id) => found.indexOf(id) + 1).filter((place) => place > 0).sort((a, b) => a - b)
     const time = await page.innerText('#timings .figure')
-    t.diagnostic(`${example.query} answers at ${places.join(', ') || 'none of the first fifty'} of ${example.answers.length}, ${list[0].score}, ${time}`)
+    t.diagnostic(`${example.query} answers at ${places.join(', ') || 'none of the first fifty'} of ${answers.length}, ${list[0].score}, ${time}`)
     assert.ok(places[0] <= (at < 2 ? 1 : 5), `${example.query}: ${list.slice(0, 5).map(({ text }) => text.slice(0, 60)).join(' | ')}`)
     assert.equal(await chip(page, example).getAttribute('aria-current'), 'true')
     assert.equal(await page.innerText('#answer-notes'), '')
@@ -82,7 +88,7 @@ test('an example pressed while another ranks takes its place', async () => {
   for (const example of [QUERIES[1], QUERIES[2], QUERIES[1]]) await chip(page, example).click()
   await page.waitForFunction(() => /^\d+ documents ranked/.test(document.getElementById('status').textContent))
   assert.equal(await page.inputValue('#query'), QUERIES[1].query)
-  assert.ok(QUERIES[1].answers.includes(ids(await rows(page))[0]))
+  assert.ok(ANSWERS[QUERIES[1].name].includes(ids(await rows(page))[0]))
   assert.equal(await page.innerText('#answer-notes'), '')
   assert.deepEqual(page.faults, [])
 })
@@ -97,7 +103,7 @@ test('an example pressed before the model is there is ranked when it is', async 
   await modelReady(page, 'mini')
   await page.waitForSelector('#ranked > li .meta')
   await finished(page)
-  assert.ok(QUERIES[1].answers.includes(ids(await rows(page))[0]))
+  assert.ok(ANSWERS[QUERIES[1].name].includes(ids(await rows(page))[0]))
   assert.deepEqual(page.faults, [])
 })
 
@@ -193,8 +199,11 @@ test('the texts are browsed by words and by language, and their sources are told
   await page.click('#corpus-credits summary')
   await page.waitForSelector('#corpus-sources li')
   const sources = await page.$$eval('#corpus-sources li', (items) => items.map((item) => [...item.children].map((child) => child.textContent)))
-  assert.deepEqual(sources.map(([source]) => source).sort(), [...new Set(TEXTS.map(({ source }) => source))].sort())
-  assert.deepEqual(sources[0], ['tldr-pages', 'CC BY 4.0', `${TEXTS.filter(({ source }) => source === 'tldr-pages').length} texts`])
+  assert.deepEqual(sources.map(([source]) => source).sort(), [...new Set(TEXTS.map(({ source }) => `${source}${SOURCES[source].by}`))].sort())
+  assert.deepEqual(sources[0], [`tldr-pages${SOURCES['tldr-pages'].by}`, 'CC BY 4.0', `${TEXTS.filter(({ source }) => source === 'tldr-pages').length} texts`])
+  assert.match(await page.innerText('#corpus-credits'), /Markup was removed/)
+  assert.match(await page.innerText('#corpus-credits'), /Copyright © 2001-2024 Python Software Foundation; All Rights Reserved/)
+  assert.equal(await page.locator('#corpus-rows a').count(), 0, 'hundreds of stops for the keyboard')
   assert.deepEqual(await accessibilityFaults(page), [])
   assert.deepEqual(page.faults, [])
 })
@@ -207,6 +216,7 @@ test('texts that do not load are told, tried again, and keep nobody from ranking
   })
   await page.waitForSelector('#corpus-note .notice')
   assert.match(await page.innerText('#corpus-note'), /did not load[\s\S]*404/)
+  assert.equal(await page.innerText('#corpus-about'), '')
   await page.click('#rank')
   assert.equal(await page.innerText('#run-note'), 'The demo texts are not here.')
   await useSample(page)
@@ -239,6 +249,69 @@ test('on a phone, dark: nothing scrolls sideways, and the best texts come into v
   assert.deepEqual(page.faults, [])
 })
 
+test('a row says its language once, and a ranking of demo texts is saved with what their licences ask for', async () => {
+  const page = await ofDemo({ before: faked })
+  await rank(page)
+  const said = await page.$$eval('#ranked > li', (items) => items.map((item) => {
+    const copy = item.cloneNode(true)
+    for (const node of copy.querySelectorAll('[aria-hidden="true"], .text')) node.remove()
+    return [item.querySelector('.text').textContent, copy.textContent]
+  }))
+  for (const [text, words] of said) {
+    const name = new Intl.DisplayNames('en', { type: 'language' }).of(textOf.get(idOf(text)).lang)
+    assert.equal(words.split(name).length, 2, words)
+  }
+  const saved = async (button) => {
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click(button)])
+    return readFile(await download.path(), 'utf8')
+  }
+  const { results } = JSON.parse(await saved('#save-json'))
+  for (const { id, lang, source, title, url, licence, licenceUrl } of results) {
+    const text = textOf.get(id)
+    assert.deepEqual({ lang, source, title, url, licence, licenceUrl }, { lang: text.lang, source: text.source, title: text.title, url: text.url, licence: text.licence, licenceUrl: LICENCES[text.licence] })
+  }
+  const [head, ...records] = parseCsv((await saved('#save-csv')).slice(1)).map(({ fields }) => fields)
+  assert.deepEqual(head, ['rank', 'index', 'id', 'relevance_score', 'logit', 'tokens', 'truncated', 'text', 'language', 'source', 'title', 'url', 'licence', 'licence_url'])
+  assert.equal(records.length, TEXTS.length)
+  for (const record of records) {
+    const { lang, source, title = '', url = '', licence } = textOf.get(record[2])
+    assert.deepEqual(record.slice(8), [lang, source, title, url, licence, LICENCES[licence]])
+  }
+  assert.deepEqual(page.faults, [])
+})
+
+test('a switch says which documents are chosen, and a press of what is chosen says nothing', async () => {
+  const page = await ofDemo({ before: faked })
+  const status = () => page.textContent('#status')
+  const before = await status()
+  await page.click('#source-demo')
+  assert.equal(await status(), before)
+  await page.click('#source-own')
+  assert.equal(await status(), 'Your own documents chosen: 0 documents.')
+  await page.click('#source-demo')
+  assert.equal(await status(), `Demo texts chosen: ${TEXTS.length} documents.`)
+  assert.deepEqual(page.faults, [])
+})
+
+test('texts that come late are ranked where Rank was pressed with a query, and take no focus where it was pressed without', async () => {
+  for (const query of ['', 'a question']) {
+    let go
+    const held = new Promise((done) => { go = done })
+    const page = await site.open({ demo: true, before: async (page) => { await faked(page); await page.route('**/corpus.jsonl', async (route) => { await held; await route.continue() }) } })
+    await page.fill('#query', query)
+    assert.match(await page.innerText('#corpus-about'), /on their way/)
+    await page.click('#rank')
+    assert.equal(await page.innerText('#run-note'), query === '' ? 'Write a query first.' : 'The demo texts are not here.')
+    await page.focus('#docs-file')
+    go()
+    await page.waitForSelector('#corpus-folds:not([hidden])')
+    if (query !== '') await page.waitForSelector('#ranked > li .meta')
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'docs-file', query)
+    assert.equal(await page.locator('#ranked > li').count() > 0, query !== '')
+    assert.deepEqual(page.faults, [])
+  }
+})
+
 test('without a network the texts are still there', async () => {
   const page = await ofDemo({ serviceWorkers: 'allow' })
   await page.waitForFunction(() => !document.getElementById('kept-page').hidden, null, { timeout: 60_000 })
@@ -248,5 +321,5 @@ test('without a network the texts are still there', async () => {
   await page.reload()
   await modelReady(page, 'mini')
   await page.waitForSelector('#corpus-folds:not([hidden])')
-  assert.ok(QUERIES[0].answers.includes(ids(await rank(page))[0]))
+  assert.ok(ANSWERS[QUERIES[0].name].includes(ids(await rank(page))[0]))
 })
