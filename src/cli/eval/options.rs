@@ -1,6 +1,6 @@
 //! What `eval` is asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -163,6 +163,20 @@ impl Options {
     pub(super) fn check(&self) -> Result<()> {
         if self.depth().is_some() && self.baseline == Baseline::Given {
             return Err(Error::bad_input("retrieved documents have no given rank").hint("use --baseline bm25 or none"));
+        }
+        if self.corpus.as_deref() == Some("-") && self.data.iter().any(|data| data == "-") {
+            return Err(
+                Error::bad_input("standard input cannot be both --data and --corpus").hint("name a file for one")
+            );
+        }
+        for (option, path) in [("--run", &self.run), ("--plot", &self.plot), ("--trec", &self.trec)] {
+            if path.as_deref().is_some_and(|path| path == "-" || path.as_os_str().is_empty()) {
+                return Err(Error::bad_input("standard output has the report").at(option).hint("name a file"));
+            }
+        }
+        if let Some(other) = self.plot.as_deref().and_then(Path::extension).filter(|e| !e.eq_ignore_ascii_case("svg")) {
+            let what = format!("plots are written as SVG, not as {}", other.display());
+            return Err(Error::bad_input(what).at("--plot").hint("name it FILE.svg"));
         }
         Ok(())
     }

@@ -70,7 +70,7 @@ fn prepare(file: &SetFile, rows: Vec<Row>, options: &Options, corpus: Option<&mu
             let pool = match corpus {
                 Some(pool) => pool,
                 None => {
-                    own = Pool::of_rows(&rows).at(|| file.path.clone())?;
+                    own = Pool::of_rows(&file.path, &rows)?;
                     &mut own
                 }
             };
@@ -92,7 +92,7 @@ fn prepare(file: &SetFile, rows: Vec<Row>, options: &Options, corpus: Option<&mu
 
 fn query(row: &Row, judged: HashMap<String, u32>) -> Query {
     Query {
-        id: row.query_id.to_string(),
+        id: row.query_id.clone(),
         text: row.query.clone(),
         instruction: row.instruction.clone(),
         language: row.language(),
@@ -118,7 +118,7 @@ fn given(
         let missing = |field: &str, hint: &str| {
             Error::bad_input(format!("no \"{field}\"")).at(format!("candidates[{i}]")).hint(hint)
         };
-        let id = candidate.doc_id.to_string();
+        let id = candidate.doc_id.clone();
         let text = candidate.text.as_deref();
         let text = text.ok_or_else(|| missing("text", "give every candidate its text, or a --corpus that has it"))?;
         let baseline = match (baseline, &scores) {
