@@ -32,7 +32,9 @@ pub(super) fn find(data: &[String]) -> Result<Vec<SetFile>> {
             let mut inside =
                 in_folder(given).map_err(|e| Error::bad_input(format!("cannot be read: {e}")).at(given))?;
             if inside.is_empty() {
-                return Err(Error::bad_input("no .jsonl, .jsonl.gz or .jsonl.zst file in this folder").at(given));
+                return Err(
+                    Error::bad_input("no .jsonl or .ndjson file in this folder, plain or with .gz or .zst").at(given)
+                );
             }
             inside.sort();
             paths.append(&mut inside);
