@@ -311,6 +311,27 @@ fn candidates_are_retrieved_from_a_corpus_or_from_the_file() {
     let text = stdout(&output);
     assert!(text.contains("found@1"), "{text}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("1 relevant documents are nowhere to be found"));
+    // A title is text, and names that nothing reads are said once a file.
+    let titled =
+        json!({ "_id": "harp", "title": "About a violin", "text": "It has strings.", "metadata": {}, "body": 1 });
+    let titles = folder.write("titles.jsonl", jsonl(std::slice::from_ref(&titled)));
+    let output = run(&["--data", &data, "--corpus", &titles, "--format=json"]);
+    let r: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(r["model"]["documents"], 1, "the title is found");
+    let notes = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(notes.contains("titles.jsonl: fields that are not read: \"body\" (line 1)"), "{notes}");
+    let mut rows = lines("n", 3);
+    for row in &mut rows[1..] {
+        row["candidates"][2]["titel"] = json!("x");
+        row["n_relevant"] = json!(2);
+    }
+    let extra = folder.write("extra.jsonl", jsonl(&rows));
+    let notes = String::from_utf8_lossy(&run(&["--data", &extra]).stderr).into_owned();
+    assert!(notes.contains("extra.jsonl: fields that are not read: \"candidates.titel\" (line 2)\n"), "{notes}");
+    let mut twice = titled;
+    twice["id"] = json!("harp");
+    let twice = folder.write("twice.jsonl", jsonl(&[twice]));
+    refused(&run(&["--data", &data, "--corpus", &twice]), 2, &["twice.jsonl:1: both \"id\" and \"_id\""]);
     // Without a corpus: among all candidates of the file.
     let data = folder.write("a.jsonl", jsonl(&lines("a", 8)));
     let r = report(&["--data", &data, "--retrieve", "--metrics=mrr"]);

@@ -38,7 +38,12 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
     options.check()?;
     let started = Instant::now();
     let found = files::find(&options.data)?;
-    let sets = sets::read(&found, options)?;
+    let sets = sets::read(&found, options, |path, unread| {
+        if !unread.is_empty() {
+            let text = format!("{}: fields that are not read: {}", documents::place_of(path), unread.join(", "));
+            note(common.quiet, &text);
+        }
+    })?;
     let prepare_ms = milliseconds(started);
     let second = options.second_model.as_ref().map(|model| {
         // Its tokeniser is its own.

@@ -67,12 +67,12 @@ pub(super) struct Pool {
 
 impl Pool {
     /// A corpus; documents without a language have that of most queries.
-    pub(super) fn of_corpus(path: &str, language: Option<&str>) -> Result<Self> {
-        let documents = rows::read_corpus(path)?.into_iter().map(|d| {
+    pub(super) fn of_corpus(documents: Vec<rows::Document>, language: Option<&str>) -> Self {
+        let documents = documents.into_iter().map(|d| {
             let own = d.lang.or_else(|| language.map(str::to_owned));
             (d.doc_id, (d.text, own))
         });
-        Ok(Self::new(documents.collect()))
+        Self::new(documents.collect())
     }
 
     /// All candidates of a file.

@@ -21,6 +21,16 @@ const MOST_BYTES: u64 = 8 << 30;
 const EXPECTED: &str = r#"expected {"query_id": ..., "query": "...", "lang"?: "en", "candidates": [{"doc_id": ..., "text": "...", "label": 0}, ...]}"#;
 const EXPECTED_OF_CORPUS: &str = r#"expected {"doc_id": ..., "title"?: "...", "text": "...", "lang"?: "en"}"#;
 
+/// Fields that data sets have for other programs, and that nobody takes for ours.
+const KNOWN_EXTRAS: [&str; 5] = ["n_relevant", "gold_in_top", "injected", "metadata", "url"];
+
+/// What a file holds, and which of its fields nothing reads: a name may be misspelt.
+pub(super) struct Read<T> {
+    pub(super) values: Vec<T>,
+    /// As `"candidates.title" (line 1)`.
+    pub(super) unread: Vec<String>,
+}
+
 /// A query with what is known of its documents.
 #[derive(Deserialize)]
 #[serde(expecting = "an object with \"query_id\" and \"query\"")]
@@ -240,10 +250,10 @@ impl Row {
 }
 
 /// The queries of a file.
-pub(super) fn read(path: &str) -> Result<Vec<Row>> {
+pub(super) fn read(path: &str) -> Result<Read<Row>> {
     let mut lines: HashMap<String, usize> = HashMap::new();
     let mut rows = Vec::new();
-    each(path, EXPECTED, |line, mut row: Row| {
+    let unread = each(path, EXPECTED, |line, mut row: Row| {
         row.line = line;
         if let Some(first) = lines.insert(row.query_id.clone(), line) {
             let what = format!("the query_id {:?} is that of line {first} too", row.query_id);
@@ -254,15 +264,15 @@ pub(super) fn read(path: &str) -> Result<Vec<Row>> {
     })?;
     match rows.is_empty() {
         true => Err(Error::bad_input("no queries in this file").at(documents::place_of(path)).hint(EXPECTED)),
-        false => Ok(rows),
+        false => Ok(Read { values: rows, unread }),
     }
 }
 
 /// The documents of a corpus.
-pub(super) fn read_corpus(path: &str) -> Result<Vec<Document>> {
+pub(super) fn read_corpus(path: &str) -> Result<Read<Document>> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
-    each(path, EXPECTED_OF_CORPUS, |_, passage: Passage| {
+    let unread = each(path, EXPECTED_OF_CORPUS, |_, passage: Passage| {
         let document = passage.document()?;
         if !seen.insert(document.doc_id.clone()) {
             return Err(Error::bad_input(format!("the doc_id {:?} is that of a line before too", document.doc_id))
@@ -275,12 +285,17 @@ pub(super) fn read_corpus(path: &str) -> Result<Vec<Document>> {
         true => {
             Err(Error::bad_input("no documents in this file").at(documents::place_of(path)).hint(EXPECTED_OF_CORPUS))
         }
-        false => Ok(found),
+        false => Ok(Read { values: found, unread }),
     }
 }
 
-/// Hands over the value of each line that is not blank.
-fn each<T: DeserializeOwned>(path: &str, expected: &str, mut with: impl FnMut(usize, T) -> Result<()>) -> Result<()> {
+/// Hands over the value of each line that is not blank; returns the fields that were not read.
+fn each<T: DeserializeOwned>(
+    path: &str,
+    expected: &str,
+    mut with: impl FnMut(usize, T) -> Result<()>,
+) -> Result<Vec<String>> {
+    let mut unread: BTreeMap<String, usize> = BTreeMap::new();
     let place = documents::place_of(path);
     let file = documents::open(path)?;
     let input = compressed::reader(file);
@@ -295,11 +310,28 @@ fn each<T: DeserializeOwned>(path: &str, expected: &str, mut with: impl FnMut(us
         }
         if !text.trim().is_empty() {
             let at = || format!("{place}:{number}");
-            let value = documents::json(&text, |_| at()).map_err(|e| e.hint(expected))?;
+            let mut json = serde_json::Deserializer::from_str(&text);
+            let ignored = |path: serde_ignored::Path| {
+                let field = field_name(&path.to_string());
+                let known = KNOWN_EXTRAS.iter().any(|known| field.rsplit('.').next() == Some(known));
+                if !known && unread.len() < MOST_NAMES {
+                    unread.entry(field).or_insert(number);
+                }
+            };
+            let value = serde_ignored::deserialize(&mut json, ignored).and_then(|value| json.end().map(|()| value));
+            let value = value.map_err(|e| documents::no_json(&e, |_| at()).hint(expected))?;
             with(number, value).map_err(|e| e.at(at()))?;
         }
     }
-    Ok(())
+    Ok(unread.into_iter().map(|(field, line)| format!("{field:?} (line {line})")).collect())
+}
+
+/// More names of fields than a note should have.
+const MOST_NAMES: usize = 8;
+
+/// A field's path without the places in lists: `candidates.title`.
+fn field_name(path: &str) -> String {
+    path.split('.').filter(|part| *part != "?" && part.parse::<usize>().is_err()).collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]
