@@ -175,12 +175,15 @@ fn parse(place: &str, text: &str, format: InputFormat) -> Result<(Vec<Document>,
 
 /// A JSON value; an error is put at the place that the line number gives.
 pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a str, place: impl Fn(usize) -> String) -> Result<T> {
-    serde_json::from_str(text).map_err(|e| {
-        // serde_json ends its messages with the place, which is said here in our way.
-        let what = e.to_string();
-        let what = what.rsplit_once(" at line ").map_or(&what[..], |(what, _)| what);
-        Error::bad_input(format!("{what} (column {})", e.column())).at(place(e.line()))
-    })
+    serde_json::from_str(text).map_err(|e| no_json(&e, place))
+}
+
+/// What is wrong with a JSON value, at the place that the line number gives.
+pub(crate) fn no_json(e: &serde_json::Error, place: impl Fn(usize) -> String) -> Error {
+    // serde_json ends its messages with the place, which is said here in our way.
+    let what = e.to_string();
+    let what = what.rsplit_once(" at line ").map_or(&what[..], |(what, _)| what);
+    Error::bad_input(format!("{what} (column {})", e.column())).at(place(e.line()))
 }
 
 fn csv(place: &str, text: &str) -> Result<(Vec<Document>, usize)> {

@@ -35,6 +35,11 @@ pub(super) fn reader<'a>(mut input: impl Read + 'a) -> io::Result<Box<dyn BufRea
     })
 }
 
+/// The decoder's own words are names of its types.
+fn damaged() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the Zstandard data is damaged or cut off")
+}
+
 /// All frames of a Zstandard stream, one after the other.
 struct Zstd<R> {
     source: R,
@@ -59,7 +64,7 @@ impl<R: BufRead> Zstd<R> {
                         return Err(io::ErrorKind::UnexpectedEof.into());
                     }
                 }
-                Err(e) => return Err(io::Error::new(io::ErrorKind::InvalidData, e)),
+                Err(_) => return Err(damaged()),
             }
         }
         Ok(false)
@@ -96,9 +101,7 @@ impl<R: BufRead> Read for Zstd<R> {
                 continue;
             }
             let one = BlockDecodingStrategy::UptoBlocks(1);
-            self.decoder
-                .decode_blocks(&mut self.source, one)
-                .map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            self.decoder.decode_blocks(&mut self.source, one).map_err(|_| damaged())?;
         }
     }
 }

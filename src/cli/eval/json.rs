@@ -1,6 +1,6 @@
 //! The whole report as one JSON object.
 
-use std::io::Write;
+use std::{io::Write, path::Path};
 
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use crate::{
 
 #[derive(Serialize)]
 struct Report<'a> {
+    version: &'static str,
     model: Model<'a>,
     second_model: Option<Model<'a>>,
     baseline: Option<&'static str>,
@@ -32,6 +33,7 @@ struct Model<'a> {
     documents: usize,
     prompt_tokens: usize,
     truncated: usize,
+    max_length: usize,
 }
 
 #[derive(Serialize)]
@@ -47,7 +49,10 @@ struct Settings<'a> {
     seed: u64,
     instruction: &'a str,
     template: &'static str,
-    max_length: Option<usize>,
+    max_length: usize,
+    parse_special: bool,
+    tokenizer: Option<&'a Path>,
+    threads: usize,
 }
 
 impl<'a> From<&'a Scored> for Model<'a> {
@@ -60,24 +65,25 @@ impl<'a> From<&'a Scored> for Model<'a> {
             documents: scored.documents,
             prompt_tokens: scored.prompt_tokens,
             truncated: scored.truncated,
+            max_length: scored.max_length,
         }
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-pub(super) fn write(
-    out: &mut dyn Write,
-    common: &Common,
-    options: &Options,
-    sets: &[Set],
-    prepare_ms: f64,
-    first: &Scored,
-    second: Option<&Scored>,
-    groups: &Groups,
-) -> Outcome {
+/// What was found.
+pub(super) struct Whole<'a> {
+    pub(super) sets: &'a [Set],
+    pub(super) prepare_ms: f64,
+    pub(super) first: &'a Scored,
+    pub(super) second: Option<&'a Scored>,
+    pub(super) groups: &'a Groups,
+}
+
+pub(super) fn write(out: &mut dyn Write, common: &Common, options: &Options, whole: &Whole) -> Outcome {
     let report = Report {
-        model: first.into(),
-        second_model: second.map(Model::from),
+        version: env!("CARGO_PKG_VERSION"),
+        model: whole.first.into(),
+        second_model: whole.second.map(Model::from),
         baseline: match options.baseline {
             Baseline::Bm25 => Some("bm25"),
             Baseline::Given => Some("given"),
@@ -99,11 +105,14 @@ pub(super) fn write(
                 Template::Eval => "eval",
                 Template::Raw => "raw",
             },
-            max_length: common.max_length,
+            max_length: whole.first.max_length,
+            parse_special: common.parse_special,
+            tokenizer: common.tokenizer.as_deref(),
+            threads: common.threads(),
         },
-        prepare_ms,
-        missing_relevant: sets.iter().map(|s| s.missing).sum(),
-        groups,
+        prepare_ms: whole.prepare_ms,
+        missing_relevant: whole.sets.iter().map(|s| s.missing).sum(),
+        groups: whole.groups,
     };
     serde_json::to_writer_pretty(&mut *out, &report)?;
     Ok(writeln!(out)?)

@@ -16,16 +16,16 @@ mod scoring;
 mod sets;
 mod table;
 
-use std::{io::Write, time::Instant};
+use std::{io::Write, path::Path, time::Instant};
 
 use super::{
     Common, documents,
-    exit::Outcome,
+    exit::{Failure, Outcome},
     model,
     progress::{count, note},
 };
 use export::Export;
-use files::Target;
+use files::{Taken, Target};
 pub(crate) use options::Options;
 use options::{Baseline, By, Format};
 use report::{Kind, Reporter, System};
@@ -38,35 +38,58 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
     options.check()?;
     let started = Instant::now();
     let found = files::find(&options.data)?;
-    let mut inputs: Vec<&str> = found.iter().map(|f| f.path.as_str()).collect();
-    inputs.extend(options.corpus.as_deref());
-    let sets = sets::read(&found, options)?;
+    let sets = sets::read(&found, options, |path, unread| {
+        if !unread.is_empty() {
+            let text = format!("{}: fields that are not read: {}", documents::place_of(path), unread.join(", "));
+            note(common.quiet, &text);
+        }
+    })?;
     let prepare_ms = milliseconds(started);
-    let mut export = Export::open(options, &sets, &inputs)?;
-    let plot = options.plot.as_deref().map(|path| Target::open(path, &inputs)).transpose()?;
-    say_what_is_odd(common, options, &sets);
     let second = options.second_model.as_ref().map(|model| {
         // Its tokeniser is its own.
         Common { model: model.clone(), tokenizer: None, ..common.clone() }
     });
-    if let Some(second) = &second {
-        model::find(second, &second.model)?; // now, and not after the first model's work
+
+    // All that can be wrong with models, queries and files is found before the first model's hours of work.
+    let mut taken = Taken::default();
+    found.iter().map(|f| &f.path).chain(&options.corpus).for_each(|path| taken.read(path.as_ref()));
+    for common in [Some(common), second.as_ref()].into_iter().flatten() {
+        let model = model::find(common, &common.model)?;
+        model.place.paths().filter(|path| *path != Path::new(model::BUILTIN)).for_each(|path| taken.read(path));
+        scoring::check(common, model, &sets)?;
     }
+    let mut export = Export::open(options, &sets, &kinds(options), &mut taken)?;
+    let plot = options.plot.as_deref().map(|path| Target::open(path, &mut taken)).transpose()?;
+    say_what_is_odd(common, options, &sets);
 
     let first = scoring::score(common, &sets, |query, scores| export.query(query, scores))?;
     let second = second.map(|common| scoring::score(&common, &sets, |_, _| Ok(()))).transpose()?;
     let systems = systems(options, &sets, &first, second.as_ref());
-    export.sets(&sets, &systems)?;
     let groups = Reporter::new(options, &sets, &systems).groups();
+    // The report comes first: a disk that is full, or a reader who left, takes away only its own part.
+    let printed = match options.format {
+        Format::Json => {
+            let report =
+                json::Whole { sets: &sets, prepare_ms, first: &first, second: second.as_ref(), groups: &groups };
+            json::write(out, common, options, &report)
+        }
+        Format::Table => table::write(out, options, &groups, &systems).map_err(Failure::from),
+    };
+    let printed = printed.and_then(|()| Ok(out.flush()?));
+    export.sets(&sets, &systems)?;
     if let Some(plot) = plot {
         let mut lines = plot.start()?;
         lines.write(&plot::draw(options, &groups, &systems))?;
         lines.flush()?;
     }
-    match options.format {
-        Format::Json => json::write(out, common, options, &sets, prepare_ms, &first, second.as_ref(), &groups),
-        Format::Table => Ok(table::write(out, options, &groups, &systems)?),
-    }
+    printed
+}
+
+/// The systems that there will be.
+fn kinds(options: &Options) -> Vec<Kind> {
+    let baseline = (options.baseline != Baseline::None).then_some(Kind::Baseline);
+    let second = options.second_model.as_ref().map(|_| Kind::Second);
+    [Some(Kind::Model), baseline, second].into_iter().flatten().collect()
 }
 
 fn say_what_is_odd(common: &Common, options: &Options, sets: &[Set]) {
@@ -75,8 +98,10 @@ fn say_what_is_odd(common: &Common, options: &Options, sets: &[Set]) {
         let without = set.queries.len() - set.queries.iter().filter(relevant).count();
         let place = documents::place_of(&set.path);
         if without > 0 {
+            // nDCG knows the labels below it.
+            let these = if options.relevant_from > 1 { " in map, mrr, recall and precision" } else { "" };
             let text = format!(
-                "{place}: {} of {} queries have no relevant document and count 0",
+                "{place}: {} of {} queries have no relevant document and count 0{these}",
                 count(without as u64),
                 set.queries.len()
             );

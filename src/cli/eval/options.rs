@@ -1,6 +1,6 @@
 //! What `eval` is asked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
@@ -15,24 +15,25 @@ const DEFAULT_DEPTH: u32 = 100;
 /// Measures how well the model ranks, beside BM25.
 #[derive(Args)]
 #[command(after_help = "\
-In, one query a line of a .jsonl, .jsonl.gz or .jsonl.zst file, each file being a set; of a folder, all such files:
+In, one query a line of a .jsonl or .ndjson file, plain or with .gz or .zst, each file being a set; of a folder, all such files:
   {\"query_id\", \"query\", \"lang\"?, \"doc_lang\"?, \"group\"?, \"instruction\"?,
    \"candidates\": [{\"doc_id\", \"text\", \"label\", \"bm25_rank\"?}], \"relevant\"?: {DOC_ID: LABEL}}
-Labels are whole numbers from 0, not relevant. \"relevant\" labels documents that are no candidates. \"lang\" is the query's language, \"doc_lang\" \
+Labels are whole numbers from 0, not relevant, to 50 (more with --gain linear). Ids are texts, or whole numbers up to 2^53. \"relevant\" labels documents that are no candidates. \"lang\" is the query's language, \"doc_lang\" \
 the documents' if that is another; figures by language go by \"group\" if there is one.
 
-Metrics, @K for the first K documents: ndcg, map, mrr, recall, precision. nDCG's gain is 2^label - 1. A query without a relevant document \
-counts 0, as in trec_eval and ranx. Documents with equal scores are in the order of their doc_id. Intervals hold 95 % of the means of queries \
+Metrics, @K for the first K documents: ndcg, map (or ap), mrr (rr), recall (r), precision (p). nDCG's gain is 2^label - 1. A query without a \
+relevant document counts 0. Lots decide between documents of equal scores, the same in every run. Intervals hold 95 % of the means of queries \
 drawn anew (bootstrap), differences are paired by query, and the mean of sets is drawn within each set. docs/eval.md has the formulas.
 
 Out, with --format json:
-  model, second_model       {name, device, load_ms, score_ms, documents, prompt_tokens, truncated}; second_model may be null
+  version                   of this program
+  model, second_model       {name, device, load_ms, score_ms, documents, prompt_tokens, truncated, max_length}; second_model may be null
   baseline                  bm25, given, or null
   options                   as they were in force
   overall, sets, languages  {name, queries, without_relevant, metrics, retrieval_recall?}; a set of several languages has
                             languages too; overall is the mean of the sets, languages hold the queries of all sets
   metrics                   by name: {model, baseline?, second_model?, model_minus_baseline?, second_minus_model?}, each
-                            {mean, low, high}
+                            {mean, low, high}; low and high are null where a set has one query
   missing_relevant          relevant documents that are in no corpus
   prepare_ms                reading and BM25
 
@@ -62,7 +63,7 @@ pub(crate) struct Options {
     /// BM25 finds N documents for each query [default: 100], in the corpus or among all candidates of the file, and the model ranks these
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "100", value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) retrieve: Option<u32>,
-    /// Where BM25 finds documents: {"doc_id", "text", "lang"?} on each line
+    /// Where BM25 finds documents: {"doc_id" (or "id", "_id"), "title"?, "text", "lang"?} on each line
     #[arg(long, value_name = "FILE")]
     pub(super) corpus: Option<String>,
     /// The first N queries of each set only
@@ -163,6 +164,20 @@ impl Options {
     pub(super) fn check(&self) -> Result<()> {
         if self.depth().is_some() && self.baseline == Baseline::Given {
             return Err(Error::bad_input("retrieved documents have no given rank").hint("use --baseline bm25 or none"));
+        }
+        if self.corpus.as_deref() == Some("-") && self.data.iter().any(|data| data == "-") {
+            return Err(
+                Error::bad_input("standard input cannot be both --data and --corpus").hint("name a file for one")
+            );
+        }
+        for (option, path) in [("--run", &self.run), ("--plot", &self.plot), ("--trec", &self.trec)] {
+            if path.as_deref().is_some_and(|path| path == "-" || path.as_os_str().is_empty()) {
+                return Err(Error::bad_input("standard output has the report").at(option).hint("name a file"));
+            }
+        }
+        if let Some(other) = self.plot.as_deref().and_then(Path::extension).filter(|e| !e.eq_ignore_ascii_case("svg")) {
+            let what = format!("plots are written as SVG, not as {}", other.display());
+            return Err(Error::bad_input(what).at("--plot").hint("name it FILE.svg"));
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 use super::{Options, scoring::order, sets::Set};
-use crate::rerank::metrics::{Bootstrap, Estimate, Measure, Metric};
+use crate::rerank::metrics::{Estimate, Measure, Metric, mean_of_sets};
 
 /// What is compared: the model, and beside it a baseline and a second model.
 pub(super) struct System<'a> {
@@ -192,14 +192,13 @@ impl<'a> Reporter<'a> {
         let figures = figures.map(|e| Figures(self.figures.iter().copied().zip(e.iter().copied()).collect()));
         let found: Vec<Vec<f64>> =
             strata.iter().map(|places| places.iter().filter_map(|p| of(p).found).collect()).collect();
-        let recall = || Some(Bootstrap { resamples: 0, ..self.options.bootstrap() }.estimate(&found)?.mean);
         let queries: usize = strata.iter().map(Vec::len).sum();
         Group {
             name,
             queries,
             without_relevant: queries - found.iter().map(Vec::len).sum::<usize>(),
             metrics: names.into_iter().zip(figures).collect(),
-            retrieval_recall: self.options.depth().and_then(|_| recall()),
+            retrieval_recall: self.options.depth().and_then(|_| mean_of_sets(&found)),
             languages: Vec::new(),
         }
     }

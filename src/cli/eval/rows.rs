@@ -19,21 +19,36 @@ use crate::error::{Error, Result};
 /// More text than a set should hold in memory.
 const MOST_BYTES: u64 = 8 << 30;
 const EXPECTED: &str = r#"expected {"query_id": ..., "query": "...", "lang"?: "en", "candidates": [{"doc_id": ..., "text": "...", "label": 0}, ...]}"#;
-const EXPECTED_OF_CORPUS: &str = r#"expected {"doc_id": ..., "text": "...", "lang"?: "en"}"#;
+const EXPECTED_OF_CORPUS: &str = r#"expected {"doc_id": ..., "title"?: "...", "text": "...", "lang"?: "en"}"#;
+
+/// Fields that data sets have for other programs, and that nobody takes for ours.
+const KNOWN_EXTRAS: [&str; 5] = ["n_relevant", "gold_in_top", "injected", "metadata", "url"];
+
+/// What a file holds, and which of its fields nothing reads: a name may be misspelt.
+pub(super) struct Read<T> {
+    pub(super) values: Vec<T>,
+    /// As `"candidates.title" (line 1)`.
+    pub(super) unread: Vec<String>,
+}
 
 /// A query with what is known of its documents.
 #[derive(Deserialize)]
+#[serde(expecting = "an object with \"query_id\" and \"query\"")]
 pub(super) struct Row {
-    pub(super) query_id: Id,
+    #[serde(deserialize_with = "id")]
+    pub(super) query_id: String,
     pub(super) query: String,
+    #[serde(default, deserialize_with = "language")]
     lang: Option<String>,
+    #[serde(default, deserialize_with = "language")]
     doc_lang: Option<String>,
-    group: Option<Id>,
+    #[serde(default, deserialize_with = "maybe_id")]
+    group: Option<String>,
     pub(super) instruction: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) candidates: Vec<Candidate>,
     /// Labels by document: of those that are no candidates, or have no label there.
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "each_once")]
     relevant: BTreeMap<String, Label>,
     #[serde(skip)]
     pub(super) line: usize,
@@ -41,20 +56,108 @@ pub(super) struct Row {
 
 /// A document of a query.
 #[derive(Deserialize)]
+#[serde(expecting = "a candidate, an object with \"doc_id\", \"text\" and \"label\"")]
 pub(super) struct Candidate {
-    pub(super) doc_id: Id,
+    #[serde(deserialize_with = "id")]
+    pub(super) doc_id: String,
     pub(super) text: Option<String>,
     label: Option<Label>,
     pub(super) bm25_rank: Option<f64>,
 }
 
 /// A document of a corpus.
-#[derive(Deserialize)]
 pub(super) struct Document {
-    #[serde(alias = "id", alias = "_id")]
-    pub(super) doc_id: Id,
+    pub(super) doc_id: String,
+    /// Its title, if it has one, and its text.
     pub(super) text: String,
     pub(super) lang: Option<String>,
+}
+
+/// A line of a corpus: other tools call the id otherwise, and keep titles apart.
+#[derive(Deserialize)]
+#[serde(expecting = "an object with \"doc_id\" and \"text\"")]
+struct Passage {
+    #[serde(default, deserialize_with = "maybe_id")]
+    doc_id: Option<String>,
+    #[serde(default, deserialize_with = "maybe_id")]
+    id: Option<String>,
+    #[serde(default, deserialize_with = "maybe_id")]
+    _id: Option<String>,
+    title: Option<String>,
+    text: String,
+    #[serde(default, deserialize_with = "language")]
+    lang: Option<String>,
+}
+
+impl Passage {
+    fn document(self) -> Result<Document> {
+        let ids = [("doc_id", self.doc_id), ("id", self.id), ("_id", self._id)];
+        let mut given = ids.into_iter().filter_map(|(name, id)| Some((name, id?)));
+        let (name, doc_id) = given.next().ok_or_else(|| Error::bad_input("no \"doc_id\"").hint(EXPECTED_OF_CORPUS))?;
+        if let Some((other, _)) = given.next() {
+            return Err(Error::bad_input(format!("both {name:?} and {other:?}"))
+                .hint("either names the document: leave the other out"));
+        }
+        let text = match self.title.filter(|title| !title.trim().is_empty()) {
+            Some(title) => format!("{title}\n{}", self.text),
+            None => self.text,
+        };
+        Ok(Document { doc_id, text, lang: self.lang })
+    }
+}
+
+/// The largest whole number that every program reads as itself.
+const LARGEST_ID: u64 = 1 << 53;
+
+/// Text, or a whole number: others are not written alike by all tools.
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    match Id::deserialize(deserializer)? {
+        Id::Text(text) => Ok(text),
+        Id::Number(n) if n.as_i64().is_some_and(|n| n.unsigned_abs() <= LARGEST_ID) => Ok(n.to_string()),
+        Id::Number(n) => Err(de::Error::custom(format!("the id {n} is no whole number up to 2^53: write it as text"))),
+    }
+}
+
+fn maybe_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Given(#[serde(deserialize_with = "id")] String);
+
+    Ok(Option::<Given>::deserialize(deserializer)?.map(|Given(id)| id))
+}
+
+/// A language's code in small letters; an empty one is none.
+fn language<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let code = Option::<String>::deserialize(deserializer)?.map(|code| code.trim().to_lowercase());
+    Ok(code.filter(|code| !code.is_empty()))
+}
+
+/// Labels by document, each document once; `null` means absent.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Label>, D::Error> {
+    struct Labels;
+
+    impl<'de> Visitor<'de> for Labels {
+        type Value = BTreeMap<String, Label>;
+
+        fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            f.write_str("an object of labels by doc_id")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut labels = BTreeMap::new();
+            while let Some((id, label)) = map.next_entry::<String, Label>()? {
+                if labels.insert(id.clone(), label).is_some() {
+                    return Err(de::Error::custom(format!("{id:?} stands twice in \"relevant\"")));
+                }
+            }
+            Ok(labels)
+        }
+    }
+
+    deserializer.deserialize_any(Labels)
 }
 
 /// How relevant a document is: a whole number from 0.
@@ -77,7 +180,8 @@ impl<'de> Deserialize<'de> for Label {
             }
 
             fn visit_i64<E: de::Error>(self, n: i64) -> Result<Label, E> {
-                u32::try_from(n).map(Label).map_err(|_| E::invalid_value(de::Unexpected::Signed(n), &self))
+                let below = || E::custom(format!("the label {n} is below 0: write 0 for what is not relevant"));
+                u32::try_from(n).map(Label).map_err(|_| below())
             }
 
             fn visit_f64<E: de::Error>(self, n: f64) -> Result<Label, E> {
@@ -98,8 +202,7 @@ fn or_default<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(deserial
 impl Row {
     /// What the row's figures are gathered under, besides its set: its group, or else its language.
     pub(super) fn language(&self) -> String {
-        let group = self.group.as_ref().map(ToString::to_string);
-        group.or_else(|| self.lang.clone()).unwrap_or_else(|| "unknown".into())
+        self.group.clone().or_else(|| self.lang.clone()).unwrap_or_else(|| "unknown".into())
     }
 
     /// The language that words of the query must be found in.
@@ -116,7 +219,7 @@ impl Row {
         let mut seen = HashSet::new();
         for (i, candidate) in self.candidates.iter().enumerate() {
             let at = || format!("candidates[{i}]");
-            let id = candidate.doc_id.to_string();
+            let id = candidate.doc_id.clone();
             let known = labels.get(&id).copied();
             match (candidate.label, known) {
                 (Some(Label(label)), Some(known)) if label != known && !seen.contains(&id) => {
@@ -132,7 +235,7 @@ impl Row {
                 (None, _) => {}
             }
             if !seen.insert(id) {
-                let what = format!("the doc_id {:?} stands twice among the candidates", candidate.doc_id.to_string());
+                let what = format!("the doc_id {:?} stands twice among the candidates", candidate.doc_id);
                 return Err(Error::bad_input(what).at(at()));
             }
         }
@@ -147,13 +250,13 @@ impl Row {
 }
 
 /// The queries of a file.
-pub(super) fn read(path: &str) -> Result<Vec<Row>> {
+pub(super) fn read(path: &str) -> Result<Read<Row>> {
     let mut lines: HashMap<String, usize> = HashMap::new();
     let mut rows = Vec::new();
-    each(path, EXPECTED, |line, mut row: Row| {
+    let unread = each(path, EXPECTED, |line, mut row: Row| {
         row.line = line;
-        if let Some(first) = lines.insert(row.query_id.to_string(), line) {
-            let what = format!("the query_id {:?} is that of line {first} too", row.query_id.to_string());
+        if let Some(first) = lines.insert(row.query_id.clone(), line) {
+            let what = format!("the query_id {:?} is that of line {first} too", row.query_id);
             return Err(Error::bad_input(what).hint("give every query an id of its own"));
         }
         rows.push(row);
@@ -161,17 +264,19 @@ pub(super) fn read(path: &str) -> Result<Vec<Row>> {
     })?;
     match rows.is_empty() {
         true => Err(Error::bad_input("no queries in this file").at(documents::place_of(path)).hint(EXPECTED)),
-        false => Ok(rows),
+        false => Ok(Read { values: rows, unread }),
     }
 }
 
 /// The documents of a corpus.
-pub(super) fn read_corpus(path: &str) -> Result<Vec<Document>> {
+pub(super) fn read_corpus(path: &str) -> Result<Read<Document>> {
     let mut seen = HashSet::new();
     let mut found = Vec::new();
-    each(path, EXPECTED_OF_CORPUS, |_, document: Document| {
-        if !seen.insert(document.doc_id.to_string()) {
-            return Err(Error::bad_input(format!("the doc_id {:?} stands twice", document.doc_id.to_string())));
+    let unread = each(path, EXPECTED_OF_CORPUS, |_, passage: Passage| {
+        let document = passage.document()?;
+        if !seen.insert(document.doc_id.clone()) {
+            return Err(Error::bad_input(format!("the doc_id {:?} is that of a line before too", document.doc_id))
+                .hint("give every document an id of its own"));
         }
         found.push(document);
         Ok(())
@@ -180,12 +285,17 @@ pub(super) fn read_corpus(path: &str) -> Result<Vec<Document>> {
         true => {
             Err(Error::bad_input("no documents in this file").at(documents::place_of(path)).hint(EXPECTED_OF_CORPUS))
         }
-        false => Ok(found),
+        false => Ok(Read { values: found, unread }),
     }
 }
 
-/// Hands over the value of each line that is not blank.
-fn each<T: DeserializeOwned>(path: &str, expected: &str, mut with: impl FnMut(usize, T) -> Result<()>) -> Result<()> {
+/// Hands over the value of each line that is not blank; returns the fields that were not read.
+fn each<T: DeserializeOwned>(
+    path: &str,
+    expected: &str,
+    mut with: impl FnMut(usize, T) -> Result<()>,
+) -> Result<Vec<String>> {
+    let mut unread: BTreeMap<String, usize> = BTreeMap::new();
     let place = documents::place_of(path);
     let file = documents::open(path)?;
     let input = compressed::reader(file);
@@ -200,11 +310,28 @@ fn each<T: DeserializeOwned>(path: &str, expected: &str, mut with: impl FnMut(us
         }
         if !text.trim().is_empty() {
             let at = || format!("{place}:{number}");
-            let value = documents::json(&text, |_| at()).map_err(|e| e.hint(expected))?;
+            let mut json = serde_json::Deserializer::from_str(&text);
+            let ignored = |path: serde_ignored::Path| {
+                let field = field_name(&path.to_string());
+                let known = KNOWN_EXTRAS.iter().any(|known| field.rsplit('.').next() == Some(known));
+                if !known && unread.len() < MOST_NAMES {
+                    unread.entry(field).or_insert(number);
+                }
+            };
+            let value = serde_ignored::deserialize(&mut json, ignored).and_then(|value| json.end().map(|()| value));
+            let value = value.map_err(|e| documents::no_json(&e, |_| at()).hint(expected))?;
             with(number, value).map_err(|e| e.at(at()))?;
         }
     }
-    Ok(())
+    Ok(unread.into_iter().map(|(field, line)| format!("{field:?} (line {line})")).collect())
+}
+
+/// More names of fields than a note should have.
+const MOST_NAMES: usize = 8;
+
+/// A field's path without the places in lists: `candidates.title`.
+fn field_name(path: &str) -> String {
+    path.split('.').filter(|part| *part != "?" && part.parse::<usize>().is_err()).collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]
@@ -235,7 +362,11 @@ mod tests {
         assert_eq!(of(r#""candidates":[{"doc_id":"a","label":1}],"relevant":{"a":1}"#), pairs(&[("a", 1)]));
         assert_eq!(of(r#""candidates":null,"relevant":null"#), pairs(&[]));
         for (bad, words) in [
-            (r#""candidates":[{"doc_id":"a","label":-1}]"#, "`-1`, expected a label, a whole number from 0"),
+            (r#""candidates":[{"doc_id":"a","label":-1}]"#, "the label -1 is below 0: write 0"),
+            (r#""candidates":[null]"#, "null, expected a candidate, an object with"),
+            (r#""candidates":[{"doc_id":1.5,"label":1}]"#, "the id 1.5 is no whole number"),
+            (r#""candidates":[{"doc_id":9007199254740993,"label":1}]"#, "the id 9007199254740993 is no whole number"),
+            (r#""relevant":{"a":1,"a":1}"#, "\"a\" stands twice in \"relevant\""),
             (r#""candidates":[{"doc_id":"a","label":0.5}]"#, "`0.5`, expected a label"),
             (r#""candidates":[{"doc_id":"a","label":"1"}]"#, "\"1\", expected a label"),
             (r#""candidates":[{"doc_id":"a","label":99999999999}]"#, "expected a label"),
@@ -262,5 +393,21 @@ mod tests {
         assert_eq!(of(r#","lang":"fr""#).document_language(), Some("fr"));
         assert_eq!(of(r#","lang":"fr","doc_lang":"en""#).document_language(), Some("en"));
         assert_eq!(of("").document_language(), None);
+        assert_eq!(of(r#","lang":"","doc_lang":" ""#).document_language(), None);
+        assert_eq!(of(r#","lang":" EN""#).language(), "en");
+        assert_eq!(of(r#","group":7"#).language(), "7");
+    }
+
+    #[test]
+    fn documents_have_one_id_and_their_title() {
+        let of = |json: &str| {
+            let passage: Passage = serde_json::from_str(json).map_err(|e| e.to_string())?;
+            passage.document().map(|d| (d.doc_id, d.text)).map_err(|e| e.to_string())
+        };
+        let pair = |id: &str, text: &str| Ok((id.to_owned(), text.to_owned()));
+        assert_eq!(of(r#"{"_id":"a","title":"T","text":"x","metadata":{}}"#), pair("a", "T\nx"));
+        assert_eq!(of(r#"{"id":7,"title":"","text":"x"}"#), pair("7", "x"));
+        assert!(of(r#"{"doc_id":"a","id":"a","text":"x"}"#).unwrap_err().contains("both \"doc_id\" and \"id\""));
+        assert!(of(r#"{"text":"x"}"#).unwrap_err().contains("no \"doc_id\""));
     }
 }

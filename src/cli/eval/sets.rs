@@ -44,13 +44,25 @@ pub(super) struct Candidate {
     pub(super) baseline: f64,
 }
 
-/// The sets of all files, with the candidates of their lines, or those that BM25 finds in the corpus or among the set's own documents.
-pub(super) fn read(files: &[SetFile], options: &Options) -> Result<Vec<Set>> {
-    let rows: Vec<Vec<Row>> = files.iter().map(|file| rows::read(&file.path)).collect::<Result<_>>()?;
-    let mut corpus = match &options.corpus {
-        Some(path) => Some(Pool::of_corpus(path, main_language(rows.iter().flatten()).as_deref())?),
-        None => None,
-    };
+/// The sets of all files, with the candidates of their lines, or those that BM25 finds in the corpus or among the set's own documents. `on_unread` hears of
+/// a file's fields that nothing reads.
+pub(super) fn read(
+    files: &[SetFile],
+    options: &Options,
+    mut on_unread: impl FnMut(&str, &[String]),
+) -> Result<Vec<Set>> {
+    let mut rows: Vec<Vec<Row>> = Vec::new();
+    for file in files {
+        let read = rows::read(&file.path)?;
+        on_unread(&file.path, &read.unread);
+        rows.push(read.values);
+    }
+    let mut corpus = None;
+    if let Some(path) = &options.corpus {
+        let read = rows::read_corpus(path)?;
+        on_unread(path, &read.unread);
+        corpus = Some(Pool::of_corpus(read.values, main_language(rows.iter().flatten()).as_deref()));
+    }
     files.iter().zip(rows).map(|(file, rows)| prepare(file, rows, options, corpus.as_mut())).collect()
 }
 
@@ -70,7 +82,7 @@ fn prepare(file: &SetFile, rows: Vec<Row>, options: &Options, corpus: Option<&mu
             let pool = match corpus {
                 Some(pool) => pool,
                 None => {
-                    own = Pool::of_rows(&rows).at(|| file.path.clone())?;
+                    own = Pool::of_rows(&file.path, &rows)?;
                     &mut own
                 }
             };
@@ -92,7 +104,7 @@ fn prepare(file: &SetFile, rows: Vec<Row>, options: &Options, corpus: Option<&mu
 
 fn query(row: &Row, judged: HashMap<String, u32>) -> Query {
     Query {
-        id: row.query_id.to_string(),
+        id: row.query_id.clone(),
         text: row.query.clone(),
         instruction: row.instruction.clone(),
         language: row.language(),
@@ -118,7 +130,7 @@ fn given(
         let missing = |field: &str, hint: &str| {
             Error::bad_input(format!("no \"{field}\"")).at(format!("candidates[{i}]")).hint(hint)
         };
-        let id = candidate.doc_id.to_string();
+        let id = candidate.doc_id.clone();
         let text = candidate.text.as_deref();
         let text = text.ok_or_else(|| missing("text", "give every candidate its text, or a --corpus that has it"))?;
         let baseline = match (baseline, &scores) {

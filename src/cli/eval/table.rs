@@ -39,7 +39,8 @@ fn rows(by: By, groups: &Groups) -> Vec<(bool, &Group)> {
     let overall = (groups.sets.len() > 1).then_some((false, &groups.overall));
     match by {
         By::Set | By::Both => of_sets.chain(overall).collect(),
-        By::Language => groups.languages.iter().map(|group| (false, group)).chain(overall).collect(),
+        // A mean of sets is none of these languages.
+        By::Language => groups.languages.iter().map(|group| (false, group)).collect(),
     }
 }
 
@@ -47,12 +48,7 @@ fn header(title: &str, options: &Options, systems: &[System]) -> Vec<String> {
     let mut cells = vec![title.to_owned(), "queries".into()];
     for system in systems {
         cells.push(fit(&one_line(&system.name), WIDEST_MODEL).into_owned());
-        if let Some(difference) = difference(system.kind, systems) {
-            cells.push(match difference {
-                Figure::Difference(Kind::Model, _) => "model - baseline".into(),
-                _ => "second - first".into(),
-            });
-        }
+        cells.extend(difference(system.kind).map(|figure| difference_name(figure).into()));
     }
     cells.extend(options.depth().map(|depth| format!("found@{depth}")));
     cells
@@ -65,8 +61,8 @@ fn line(indent: bool, group: &Group, metric: usize, options: &Options, systems: 
     let figure = |figure| group.metrics.get(metric).and_then(|(_, figures)| figures.get(figure));
     for system in systems {
         cells.push(figure(Figure::Of(system.kind)).map_or_else(String::new, |e| format!("{:.4}", e.mean)));
-        if let Some(difference) = difference(system.kind, systems) {
-            cells.push(figure(difference).map_or_else(String::new, |e| signed(e, group.queries)));
+        if let Some(difference) = difference(system.kind) {
+            cells.push(figure(difference).map_or_else(String::new, signed));
         }
     }
     cells.extend(options.depth().map(|_| group.retrieval_recall.map_or_else(|| "-".into(), |r| format!("{r:.4}"))));
@@ -74,21 +70,27 @@ fn line(indent: bool, group: &Group, metric: usize, options: &Options, systems: 
 }
 
 /// The difference that stands behind a system: the model's behind the baseline, the second model's behind itself.
-fn difference(kind: Kind, systems: &[System]) -> Option<Figure> {
+pub(super) fn difference(kind: Kind) -> Option<Figure> {
     match kind {
         Kind::Model => None,
         Kind::Baseline => Some(Figure::Difference(Kind::Model, Kind::Baseline)),
-        Kind::Second => {
-            systems.iter().any(|s| s.kind == Kind::Model).then_some(Figure::Difference(Kind::Second, Kind::Model))
-        }
+        Kind::Second => Some(Figure::Difference(Kind::Second, Kind::Model)),
+    }
+}
+
+/// What a difference is called.
+pub(super) fn difference_name(figure: Figure) -> &'static str {
+    match figure {
+        Figure::Difference(Kind::Model, _) => "model - baseline",
+        _ => "second - first",
     }
 }
 
 /// A difference with its interval, which one query does not have.
-fn signed(e: Estimate, queries: usize) -> String {
-    match queries {
-        0 | 1 => format!("{:+.4} {:18}", e.mean, ""),
-        _ => format!("{:+.4} [{:+.4}, {:+.4}]", e.mean, e.low, e.high),
+pub(super) fn signed(e: Estimate) -> String {
+    match e.interval() {
+        None => format!("{:+.4} {:18}", e.mean, ""),
+        Some((low, high)) => format!("{:+.4} [{low:+.4}, {high:+.4}]", e.mean),
     }
 }
 

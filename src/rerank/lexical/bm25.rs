@@ -56,15 +56,15 @@ impl Bm25 {
         query.iter().filter_map(of_term).sum()
     }
 
-    /// The best documents that have any of the terms, and their scores; equal ones in their order.
-    pub fn search(&self, query: &[String], top: usize) -> Vec<(usize, f64)> {
+    /// The best documents that have any of the terms, and their scores; of equal ones those first for which `lot` is smaller.
+    pub fn search<L: Ord>(&self, query: &[String], top: usize, lot: impl Fn(usize) -> L) -> Vec<(usize, f64)> {
         let mut scores = vec![0.0; self.lengths.len()];
         for postings in query.iter().filter_map(|term| self.postings.get(term)) {
             for posting in postings {
                 scores[posting.document as usize] += self.weight(postings.len(), posting);
             }
         }
-        let better = |a: &(usize, f64), b: &(usize, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+        let better = |a: &(usize, f64), b: &(usize, f64)| b.1.total_cmp(&a.1).then_with(|| lot(a.0).cmp(&lot(b.0)));
         let mut found: Vec<(usize, f64)> = scores.into_iter().enumerate().filter(|(_, score)| *score > 0.0).collect();
         if top < found.len() {
             found.select_nth_unstable_by(top, better);
@@ -120,15 +120,20 @@ mod tests {
     fn search_finds_what_score_says() {
         let index = index(&["a b", "b b c", "d", "", "b a", "c"]);
         let query = terms("b c");
-        let found = index.search(&query, 10);
-        let order: Vec<usize> = found.iter().map(|f| f.0).collect();
-        assert_eq!(order, [1, 5, 0, 4], "equal scores keep the documents' order");
+        let found = index.search(&query, 10, |document| document);
+        let order = |found: &[(usize, f64)]| found.iter().map(|f| f.0).collect::<Vec<usize>>();
+        assert_eq!(order(&found), [1, 5, 0, 4]);
+        for top in [3, 10] {
+            let other = index.search(&query, top, |document| 9 - document);
+            assert_eq!(order(&other), [1, 5, 4, 0][..top.min(4)], "of the equal ones 4 comes before 0");
+        }
         for (document, score) in &found {
             assert!((score - index.score(&query, *document)).abs() < 1e-12);
         }
-        assert_eq!(index.search(&query, 2), found[..2]);
-        assert!(index.search(&terms("x"), 10).is_empty() && index.search(&[], 10).is_empty());
-        assert!(Bm25::default().search(&query, 10).is_empty());
+        let search = |index: &Bm25, query: &[String], top| index.search(query, top, |document| document);
+        assert_eq!(search(&index, &query, 2), found[..2]);
+        assert!(search(&index, &terms("x"), 10).is_empty() && search(&index, &[], 10).is_empty());
+        assert!(search(&Bm25::default(), &query, 10).is_empty());
         assert_eq!(index.documents(), 6);
     }
 }

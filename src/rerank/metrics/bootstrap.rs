@@ -5,7 +5,7 @@
 //! queries, it is the paired bootstrap, which sees nothing of how hard the queries are. A mean over several sets is drawn within each set, so that
 //! each set keeps its weight and its size. Draws come from a seed: the same numbers give the same interval on every machine.
 //!
-//! With few queries (under some twenty) such intervals are too narrow, and with one they have no width at all.
+//! With few queries (under some twenty) such intervals are too narrow, and a single query tells nothing of its kind: there is then no interval.
 
 use serde::Serialize;
 
@@ -17,10 +17,17 @@ const CONFIDENCE: f64 = 0.95;
 pub struct Estimate {
     /// The mean of the queries, or the mean over sets of their means.
     pub mean: f64,
-    /// The lower end of the 95 % interval.
-    pub low: f64,
+    /// The lower end of the 95 % interval; none where a set has fewer than two queries.
+    pub low: Option<f64>,
     /// The upper end of the 95 % interval.
-    pub high: f64,
+    pub high: Option<f64>,
+}
+
+impl Estimate {
+    /// Both ends of the interval, if there is one.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        self.low.zip(self.high)
+    }
 }
 
 /// How to draw.
@@ -39,7 +46,7 @@ impl Default for Bootstrap {
 }
 
 impl Bootstrap {
-    /// The mean over sets of the mean of each set's values. Sets without values are left out; nothing if all are.
+    /// The mean over sets of the mean of each set's values, with its interval. Sets without values are left out; nothing if all are.
     pub fn estimate<S: AsRef<[f64]>>(&self, sets: &[S]) -> Option<Estimate> {
         self.estimates(sets, 1)?.pop()
     }
@@ -55,6 +62,9 @@ impl Bootstrap {
             return None;
         }
         let means = over_sets(&sets, columns, |i, _| i);
+        if sets.iter().any(|values| values.len() < 2 * columns) {
+            return Some(means.into_iter().map(|mean| Estimate { mean, low: None, high: None }).collect());
+        }
         let mut draw = Draw(self.seed);
         let mut drawn = vec![Vec::with_capacity(self.resamples); columns];
         for _ in 0..self.resamples {
@@ -65,12 +75,16 @@ impl Bootstrap {
         let tail = (1.0 - CONFIDENCE) / 2.0;
         let of = |(mean, mut drawn): (f64, Vec<f64>)| {
             drawn.sort_unstable_by(f64::total_cmp);
-            let ends = quantile(&drawn, tail).zip(quantile(&drawn, 1.0 - tail));
-            let (low, high) = ends.unwrap_or((mean, mean));
-            Estimate { mean, low, high }
+            Estimate { mean, low: quantile(&drawn, tail), high: quantile(&drawn, 1.0 - tail) }
         };
         Some(means.into_iter().zip(drawn).map(of).collect())
     }
+}
+
+/// The mean over sets of the mean of each set's values. Sets without values are left out; nothing if all are.
+pub fn mean_of_sets<S: AsRef<[f64]>>(sets: &[S]) -> Option<f64> {
+    let sets: Vec<&[f64]> = sets.iter().map(AsRef::as_ref).filter(|values| !values.is_empty()).collect();
+    over_sets(&sets, 1, |i, _| i).pop().filter(|_| !sets.is_empty())
 }
 
 /// The mean over sets of each column's mean over as many queries as the set has; `pick(i, n)` says which is the i-th.
@@ -126,7 +140,8 @@ mod tests {
         let of = |seed| Bootstrap { resamples: 2000, seed }.estimate(&[&values]).unwrap();
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));
-        assert!(of(1).low < of(1).mean && of(1).mean < of(1).high);
+        let (low, high) = of(1).interval().unwrap();
+        assert!(low < of(1).mean && of(1).mean < high);
     }
 
     #[test]
@@ -138,11 +153,13 @@ mod tests {
         let one = Bootstrap::default().estimate(&[&values]).unwrap();
         let wanted = 1.96 * deviation / 200f64.sqrt();
         assert!((one.mean - mean).abs() < 1e-9);
-        assert!((one.high - mean - wanted).abs() < 0.05 * wanted, "{one:?}, {wanted}");
-        assert!((mean - one.low - wanted).abs() < 0.05 * wanted, "{one:?}, {wanted}");
+        let (low, high) = one.interval().unwrap();
+        assert!((high - mean - wanted).abs() < 0.05 * wanted, "{one:?}, {wanted}");
+        assert!((mean - low - wanted).abs() < 0.05 * wanted, "{one:?}, {wanted}");
         // Over four sets of the same kind it is half as wide.
         let four = Bootstrap::default().estimate(&[&values, &values, &values, &values]).unwrap();
-        assert!((four.high - four.low - wanted).abs() < 0.05 * wanted, "{four:?}, {wanted}");
+        let (low, high) = four.interval().unwrap();
+        assert!((high - low - wanted).abs() < 0.05 * wanted, "{four:?}, {wanted}");
     }
 
     #[test]
@@ -151,7 +168,8 @@ mod tests {
         let both: Vec<f64> = a.iter().flat_map(|v| [*v, 2.0 * v + 1.0]).collect();
         let [one, other] = Bootstrap::default().estimates(&[both], 2).unwrap()[..] else { panic!("two columns") };
         assert_eq!(Some(one), Bootstrap::default().estimate(&[a]));
-        for (one, other) in [(one.mean, other.mean), (one.low, other.low), (one.high, other.high)] {
+        let ends = |e: Estimate| e.interval().map(|(low, high)| [e.mean, low, high]).unwrap();
+        for (one, other) in ends(one).into_iter().zip(ends(other)) {
             assert!((2.0 * one + 1.0 - other).abs() < 1e-9, "{one}, {other}");
         }
     }
@@ -160,7 +178,13 @@ mod tests {
     fn sets_weigh_the_same_whatever_their_size() {
         let (small, large) = (vec![1.0; 2], vec![0.0; 1000]);
         let e = Bootstrap::default().estimate(&[&small, &large, &Vec::new()]).unwrap();
-        assert_eq!(e, Estimate { mean: 0.5, low: 0.5, high: 0.5 });
+        assert_eq!(e, Estimate { mean: 0.5, low: Some(0.5), high: Some(0.5) });
+        assert_eq!(mean_of_sets(&[&small, &large, &Vec::new()]), Some(0.5));
+        assert_eq!(mean_of_sets(&[vec![], vec![]]), None);
+        assert_eq!(mean_of_sets(&NONE), None);
+        // One query says nothing of others, and hides nothing in a mean.
+        let alone = Bootstrap::default().estimate(&[&[3.0][..], &[1.0, 2.0]]).unwrap();
+        assert_eq!(alone, Estimate { mean: 2.25, low: None, high: None });
         assert_eq!(Bootstrap::default().estimate(&NONE), None);
         assert_eq!(Bootstrap::default().estimate(&[&[] as &[f64]]), None);
     }

@@ -13,18 +13,17 @@
 //!
 //! Without `@k` the whole ranking counts. `gain(l)` is `2^l - 1` (Burges et al., "Learning to rank using gradient descent", 2005) or `l` itself
 //! (Järvelin and Kekäläinen, "Cumulated gain-based evaluation of IR techniques", 2002); for labels 0 and 1 they are the same. The average
-//! precision of a cut list is divided by all of `R`, as trec_eval's `map_cut_k` is. A query without a relevant document counts 0 everywhere, as
-//! in trec_eval and ranx.
+//! precision of a cut list is divided by all of `R`, as trec_eval's `map_cut_k` is. A query without a relevant document counts 0 everywhere.
 
 mod bootstrap;
 
 use std::{fmt, num::NonZeroUsize, str::FromStr};
 
-pub use bootstrap::{Bootstrap, Estimate};
+pub use bootstrap::{Bootstrap, Estimate, mean_of_sets};
 
 use crate::error::Error;
 
-/// The largest label whose exponential gain is exact.
+/// The largest label that exponential gain takes: far above any real scale, and its gain is exact.
 pub const HIGHEST_EXPONENTIAL_LABEL: u32 = 50;
 
 /// What a label is worth to nDCG.
