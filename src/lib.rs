@@ -28,6 +28,7 @@ pub mod kernels;
 pub mod local;
 pub mod model;
 pub mod plan;
+mod random;
 pub mod rerank;
 pub mod text;
 pub mod weights;

@@ -17,6 +17,11 @@ pub(crate) fn note(quiet: bool, text: &str) {
     }
 }
 
+/// What a warning says, without the place that it begins with: it may be the same for thousands of rows.
+pub(crate) fn kind(warning: &str) -> &str {
+    warning.trim_start_matches(|c: char| c != ' ')
+}
+
 /// A size as people read it: `639 MB`.
 pub(crate) fn size(bytes: u64) -> String {
     match bytes {

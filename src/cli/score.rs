@@ -10,7 +10,7 @@ use super::{
     Common, documents,
     exit::Outcome,
     interrupt, model,
-    progress::{Progress, Unit, note},
+    progress::{Progress, Unit, kind, note},
 };
 use crate::{
     error::Result,
@@ -184,7 +184,7 @@ impl Scorer<'_> {
     /// Says every kind of warning once: it would be the same for thousands of rows.
     fn warn(&mut self, warnings: &[String], line: usize) {
         for warning in warnings {
-            let kind = warning.trim_start_matches(|c: char| c != ' ').to_owned();
+            let kind = kind(warning).to_owned();
             if !self.warned.contains(&kind) {
                 note(self.common.quiet, &format!("{}:{line}: {warning}", self.place));
                 self.warned.push(kind);

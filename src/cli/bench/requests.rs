@@ -2,14 +2,12 @@
 
 use std::io::BufReader;
 
-use super::{
-    Options,
-    words::{Draw, Words},
-};
+use super::{Options, words::Words};
 use crate::{
     cli::{Common, documents, progress::count, score},
     error::{Error, ErrorKind, Result},
     model::{DEFAULT_MAX_LENGTH, Template},
+    random::SplitMix64,
     rerank::{Request, tokenize},
     text::Tokenizer,
 };
@@ -115,9 +113,9 @@ impl Requests {
         check_work(work, "fewer --documents, fewer --tokens or a smaller --repeat")?;
         let words = Words::new(tokenizer)?;
         let mut texts = Texts {
-            query: words.text(&mut Draw(0), QUERY_TOKENS),
+            query: words.text(&mut SplitMix64(0), QUERY_TOKENS),
             instruction: None,
-            documents: vec![words.text(&mut Draw(1), 1)],
+            documents: vec![words.text(&mut SplitMix64(1), 1)],
             place: None,
         };
         let longest = common.max_length.unwrap_or(context);
@@ -134,7 +132,7 @@ impl Requests {
                 format!("a document of {asked} tokens does not fit into a prompt of {longest}, the most there may be");
             return Err(Error::new(ErrorKind::TooLong, what).hint(hint));
         }
-        texts.documents = (1..=documents as u64).map(|i| words.text(&mut Draw(i), tokens)).collect();
+        texts.documents = (1..=documents as u64).map(|i| words.text(&mut SplitMix64(i), tokens)).collect();
         let length = Length::of(&texts.request(common, max_length), tokenizer, context)?;
         Ok(Self { all: vec![texts], lengths: vec![length], tokens_per_document: Some(tokens), max_length })
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     error::{Error, ErrorKind, Result},
+    random::SplitMix64,
     text::Tokenizer,
 };
 
@@ -39,11 +40,11 @@ impl Words {
     }
 
     /// A text of exactly `tokens` tokens behind a space.
-    pub(super) fn text(&self, draw: &mut Draw, tokens: usize) -> String {
+    pub(super) fn text(&self, random: &mut SplitMix64, tokens: usize) -> String {
         let mut text = String::new();
         let mut left = tokens;
         while left > 0 {
-            let (word, tokens) = self.0[draw.below(self.0.len())];
+            let (word, tokens) = self.0[(random.next() % self.0.len() as u64) as usize];
             if tokens <= left {
                 text += if text.is_empty() { "" } else { " " };
                 text += word;
@@ -51,18 +52,5 @@ impl Words {
             }
         }
         text
-    }
-}
-
-/// Random numbers from a seed: `SplitMix64` (Steele, Lea and Flood, 2014).
-pub(super) struct Draw(pub(super) u64);
-
-impl Draw {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % n as u64) as usize
     }
 }

@@ -7,7 +7,7 @@ use futures::executor::block_on;
 use super::{
     super::{
         Common, interrupt, model,
-        progress::{Progress, Unit, note},
+        progress::{Progress, Unit, kind, note},
     },
     sets::{Query, Set},
 };
@@ -124,8 +124,6 @@ fn of_query(
     scored.prompt_tokens += scores.prompt_tokens();
     scored.truncated += scores.scored.iter().filter(|s| s.truncated).count();
     for warning in scores.warnings {
-        // One of each kind: their beginnings name places.
-        let kind = |w: &str| w.trim_start_matches(|c: char| c != ' ').to_owned();
         if !warned.iter().any(|w| kind(w) == kind(&warning)) {
             warned.push(warning);
         }

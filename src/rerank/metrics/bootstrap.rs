@@ -9,6 +9,8 @@
 
 use serde::Serialize;
 
+use crate::random::SplitMix64;
+
 /// The part of the means that lies within an interval.
 const CONFIDENCE: f64 = 0.95;
 
@@ -65,10 +67,10 @@ impl Bootstrap {
         if sets.iter().any(|values| values.len() < 2 * columns) {
             return Some(means.into_iter().map(|mean| Estimate { mean, low: None, high: None }).collect());
         }
-        let mut draw = Draw(self.seed);
+        let mut random = SplitMix64(self.seed);
         let mut drawn = vec![Vec::with_capacity(self.resamples); columns];
         for _ in 0..self.resamples {
-            for (column, mean) in drawn.iter_mut().zip(over_sets(&sets, columns, |_, n| draw.below(n))) {
+            for (column, mean) in drawn.iter_mut().zip(over_sets(&sets, columns, |_, n| below(&mut random, n))) {
                 column.push(mean);
             }
         }
@@ -114,18 +116,9 @@ fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     Some(below + (above - below) * place.fract())
 }
 
-/// Random numbers from a seed: `SplitMix64` (Steele, Lea and Flood, 2014).
-struct Draw(u64);
-
-impl Draw {
-    /// A number below `n`; `n` is so much smaller than 2^64 that the bias is nothing.
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((u128::from(z ^ (z >> 31)) * n as u128) >> 64) as usize
-    }
+/// A number below `n`, which is so much smaller than 2^64 that the bias is nothing.
+fn below(random: &mut SplitMix64, n: usize) -> usize {
+    ((u128::from(random.next()) * n as u128) >> 64) as usize
 }
 
 #[cfg(test)]
