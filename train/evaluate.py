@@ -116,7 +116,7 @@ def load_export(folder, dtype=torch.float32, quantised=False):
     model = Reranker({k: j[k] for k in CONFIG}, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, quantised)
     w = load_file(os.path.join(folder, "model.safetensors"))
     cat = lambda p, *names: torch.cat([w[p + n] for n in names])
-    s = {"embed": w["model.embed_tokens.weight"], "norm": w["model.norm.weight"]}
+    s = {"embed": w["model.embed_tokens.weight"], "norm": w["model.norm.weight"], "answer": model.answer.detach()}
     for i in range(j["num_hidden_layers"]):
         p, o = f"model.layers.{i}.", f"layers.{i}."
         s[o + "qkv"] = cat(p + "self_attn.", "q_proj.weight", "k_proj.weight", "v_proj.weight")

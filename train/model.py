@@ -13,8 +13,8 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 CONFIG = dict(
-    vocab_size=24576, hidden_size=256, intermediate_size=384, num_hidden_layers=5, num_attention_heads=4,
-    num_key_value_heads=4, head_dim=64, rope_theta=1e16, rms_norm_eps=1e-6, max_position_embeddings=8192,
+    vocab_size=24576, hidden_size=256, intermediate_size=256, num_hidden_layers=5, num_attention_heads=6,
+    num_key_value_heads=6, head_dim=64, rope_theta=1e16, rms_norm_eps=1e-6, max_position_embeddings=8192,
 )
 
 
@@ -73,6 +73,7 @@ class Reranker(nn.Module):
         self.embed = nn.Parameter(torch.randn(c["vocab_size"], c["hidden_size"]) * 0.25)
         self.layers = nn.ModuleList(Layer(c) for _ in range(c["num_hidden_layers"]))
         self.norm = nn.Parameter(torch.ones(c["hidden_size"]))
+        self.answer = nn.Parameter(torch.zeros(c["hidden_size"]))  # added to the row of "yes" minus that of "no", so that it can be trained at a rate of its own
         half = c["head_dim"] // 2
         self.register_buffer("freq", c["rope_theta"] ** (-torch.arange(half) / half), persistent=False)
 
@@ -133,7 +134,14 @@ class Reranker(nn.Module):
             x = x + F.linear(o, l.o.to(dt))
             h = swiglu(F.linear(self.rms(x, l.norm2).to(dt), l.gate_up.to(dt)))
             x = x + F.linear(h, l.down.to(dt))
-        return self.rms(x.float(), self.norm) @ (self.embed[self.yes] - self.embed[self.no])
+        yes, no = self.answers()
+        return self.rms(x.float(), self.norm) @ (yes - no)
+
+    def answers(self):
+        """The embedding rows of "yes" and "no", as they are exported"""
+        half = self.answer / 2
+        rows = self.embed[[self.yes, self.no]] + torch.stack([half, -half])
+        return q4_0(rows) if self.quantised else rows
 
 
 def hf_config(c, tok):
@@ -149,7 +157,11 @@ def hf_config(c, tok):
 def hf_state(model):
     c = model.c
     d, qh, kh, m = c["head_dim"], c["num_attention_heads"], c["num_key_value_heads"], c["intermediate_size"]
-    out = {"model.embed_tokens.weight": model.embed, "model.norm.weight": model.norm}
+    embed = model.embed.detach().clone()
+    half = model.answer.detach() / 2
+    embed[model.yes] += half
+    embed[model.no] -= half
+    out = {"model.embed_tokens.weight": embed, "model.norm.weight": model.norm}
     for i, l in enumerate(model.layers):
         p = f"model.layers.{i}."
         q, k, v = l.qkv.split([qh * d, kh * d, kh * d])

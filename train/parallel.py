@@ -31,7 +31,7 @@ class Group:
         """The gradients, as one message"""
         if self.size == 1:
             return
-        grads = [p.grad for p in parameters]
+        grads = [p.grad for p in parameters if p.grad is not None]
         flat = torch.cat([g.view(-1) for g in grads])
         dist.all_reduce(flat)
         for g, part in zip(grads, (flat / self.size).split([g.numel() for g in grads])):

@@ -27,10 +27,11 @@ py() { script=$1; shift; "$python" "$here/$script" --data "$data" "$@"; }
 # Its result is a file only when the command has succeeded.
 into() { out=$1; shift; "$@" > "$out.tmp"; mv "$out.tmp" "$out"; }
 
-# $EMBED, $TRAIN, $TOKENIZER: more options, split at spaces
+# $TOKENIZER, $EMBED, $CALIBRATE, $TRAIN: more options, split at spaces
 step "$work/tok/tokenizer.json" py tokenizer.py --out "$work/tok" ${TOKENIZER:-}
 tok=$work/tok/tokenizer.json
 step "$work/embed.npz" py embed.py --tokenizer "$tok" --cache "$work/cache" --out "$work/embed.npz" --threads "$threads" --device "$device" ${EMBED:-}
+step "$work/start.json" py calibrate.py --tokenizer "$tok" --embeddings "$work/embed.npz" --cache "$work/cache" --out "$work/start.json" --threads "$threads" ${CALIBRATE:-}
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
         "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"
@@ -38,7 +39,7 @@ train() {
         py train.py "$@"
     fi
 }
-step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/embed.npz" --work "$work" --minutes "$minutes" --resume \
+step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/embed.npz" --constants "$work/start.json" --work "$work" --minutes "$minutes" --resume \
     --threads "$threads" --device "$device" ${TRAIN:-}
 step "$work/f32.json" py evaluate.py --model "$work/export" --check --threads "$threads" --out "$work/f32.json"
 step "$work/mini.gguf" "$program" quantize "$work/export" "$work/mini.gguf" --type q8_0 --embedding-type q4_0

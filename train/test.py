@@ -57,7 +57,9 @@ class Kit(unittest.TestCase):
         run("tokenizer.py", "--data", at("data"), "--out", at("tok"), "--vocab", 1024)
         cls.common = ["--data", at("data"), "--tokenizer", at("tok", "tokenizer.json"), "--threads", 1]
         run("embed.py", *cls.common, "--cache", at("work", "cache"), "--out", at("embed.npz"), "--steps", 20, "--batch", 32, "--lists", 8)
-        cls.options = [*cls.common, "--embeddings", at("embed.npz"), "--intermediate", 64, "--tokens", 1500, "--precision", "f32", "--eval-minutes", 60]
+        run("calibrate.py", *cls.common, "--embeddings", at("embed.npz"), "--cache", at("work", "cache"), "--out", at("start.json"), "--intermediate", 176,
+            "--steps", 3, "--candidates", 4, "--tokens", 1500, "--precision", "f32")
+        cls.options = [*cls.common, "--embeddings", at("embed.npz"), "--constants", at("start.json"), "--intermediate", 176, "--tokens", 1500, "--precision", "f32", "--eval-minutes", 60]
         run("train.py", *cls.options, "--work", at("work"), "--steps", 4)
 
     @classmethod

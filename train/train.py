@@ -18,8 +18,8 @@ import data as D
 from evaluate import Lists
 from model import CONFIG, Reranker, compile_parts, export
 from parallel import Group
-from report import hardware, write_json
-from start import structured
+from report import hardware, read_json, write_json
+from start import Start, protect, structured
 
 
 def loss_of(s, candidates, bce):
@@ -77,6 +77,7 @@ def main():
     p.add_argument("--data", required=True, help="data folder (train/ and dev/)")
     p.add_argument("--tokenizer", required=True, help="tokenizer.json made by tokenizer.py")
     p.add_argument("--embeddings", help=".npz made by embed.py; without it the initialisation is random")
+    p.add_argument("--constants", help="JSON made by calibrate.py: the constants of the start (default: those in start.py)")
     p.add_argument("--work", required=True, help="folder for the encoded data, checkpoints and log")
     p.add_argument("--export", help="folder for the best exported model (default: WORK/export)")
     p.add_argument("--minutes", type=float, help="wall-clock cap, evaluations included")
@@ -86,25 +87,27 @@ def main():
     p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
     p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
     p.add_argument("--exact", action="store_true", help="train the embeddings as they are, not as Q4_0 will hold them")
-    p.add_argument("--lr", type=float, default=1.2e-4)
+    p.add_argument("--lr", type=float, default=1.5e-4, help="of the matrices")
     p.add_argument("--embed-lr", type=float, default=1e-4)
-    p.add_argument("--weight-decay", type=float, default=0.01)
+    p.add_argument("--vector-lr", type=float, default=5e-4, help="of the norms' weights")
+    p.add_argument("--answer-lr", type=float, default=3e-4, help="of what the answer takes of the last token")
+    p.add_argument("--weight-decay", type=float, default=0.0, help="of the matrices")
     p.add_argument("--clip", type=float, default=20.0, help="greatest norm of the gradient")
-    p.add_argument("--warmup", type=int, default=50, help="steps")
-    p.add_argument("--decay", type=float, default=0.6, help="last part of the time, over which the rate falls to zero")
+    p.add_argument("--warmup", type=int, default=100, help="steps")
+    p.add_argument("--decay", type=float, default=0.8, help="last part of the time, over which the rate falls to zero")
     p.add_argument("--ema", type=float, default=0.99)
     p.add_argument("--bce", type=float, default=0.3, help="weight of the pointwise part")
     p.add_argument("--distil", type=float, default=0.0, metavar="WEIGHT", help="weight of the teacher's scores, where lists have some (teach.py)")
     p.add_argument("--distil-loss", choices=["kl", "margin"], default="kl")
     p.add_argument("--temperature", type=float, default=1.0, help="of both softmaxes of kl")
-    p.add_argument("--candidates", type=int, default=5)
-    p.add_argument("--tokens", type=int, default=9000, help="tokens a batch")
+    p.add_argument("--candidates", type=int, default=6)
+    p.add_argument("--tokens", type=int, default=6000, help="tokens a batch")
     p.add_argument("--limit", type=int, default=128, help="longest document in most batches (tokens)")
     p.add_argument("--long-limit", type=int, default=384)
-    p.add_argument("--long-share", type=float, default=0.2)
-    p.add_argument("--own-share", type=float, default=0.2, help="share of lists with the set's own instruction")
+    p.add_argument("--long-share", type=float, default=0.25)
+    p.add_argument("--own-share", type=float, default=0.1, help="share of lists with the set's own instruction")
     p.add_argument("--power", type=float, default=0.5, help="a set is drawn in proportion to its size to this power")
-    p.add_argument("--weight", action="append", default=[], metavar="PREFIX=FACTOR", help="draw the sets of this prefix more or less often, e.g. xb-=0.5")
+    p.add_argument("--weight", action="append", default=[], metavar="PREFIX=FACTOR", help="draw the sets of this prefix more or less often (default: xb-=0.1)")
     p.add_argument("--all-lists", action="store_true", help="train on the lists that embed.py has seen, too")
     p.add_argument("--eval-minutes", type=float, default=12)
     p.add_argument("--eval-limit", type=int, help="queries a set in evaluations on the way")
@@ -132,15 +135,18 @@ def main():
     dtype = torch.bfloat16 if a.precision == "bf16" else torch.float32
     model = Reranker(c, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, not a.exact)
     if a.embeddings:
-        structured(model, tok, a.embeddings, a.seed)
+        saved = read_json(a.constants)["constants"] if a.constants else None
+        structured(model, Start(c, tok, a.embeddings, saved, a.seed))
+        protect(model)
     model.to(group.device)
     ema = copy.deepcopy(model).requires_grad_(False)
-    matrices = [w for n, w in model.named_parameters() if w.ndim == 2 and n != "embed"]
-    vectors = [w for w in model.parameters() if w.ndim == 1]
+    matrices = [w for n, w in model.named_parameters() if w.ndim == 2 and n != "embed" and w.requires_grad]
+    vectors = [w for n, w in model.named_parameters() if w.ndim == 1 and n != "answer"]
     opt = torch.optim.AdamW(
         [{"params": matrices, "peak": a.lr, "weight_decay": a.weight_decay},
          {"params": [model.embed], "peak": a.embed_lr, "weight_decay": 0.0},
-         {"params": vectors, "peak": a.lr, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.98), fused=True)
+         {"params": vectors, "peak": a.vector_lr, "weight_decay": 0.0},
+         {"params": [model.answer], "peak": a.answer_lr, "weight_decay": 0.0}], lr=a.lr, betas=(0.9, 0.98), fused=True)
     step, tokens, lists_seen, before, best = 0, 0, 0, 0.0, 0.0
     if a.resume and os.path.exists(last):
         s = torch.load(last, map_location=group.device)
@@ -181,7 +187,7 @@ def main():
     sets = D.load_train(a.data, tok, os.path.join(a.work, "cache"))
     batches = background(iter(D.Batcher(
         a.data, sets, tok, a.seed + step * group.size + 1000 * group.rank, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, a.own_share, a.power,
-        factors=a.weight,
+        factors=a.weight or ["xb-=0.1"],
         held=bool(a.embeddings) and not a.all_lists)))
     note(parameters=sum(w.numel() for w in model.parameters()), config=c)
     next_eval = spent() + a.eval_minutes

@@ -1,0 +1,74 @@
+"""Train the constants of the structured start (start.py): some seventy numbers, so that a few minutes are enough.
+
+The loss is the listwise one of train.py, on the same lists; everything else of the network follows from the constants and from the token vectors, which stay as they are.
+"""
+import argparse
+import os
+import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are costly on a machine that does other work too
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+import data as D
+from model import CONFIG
+from report import hardware, write_json
+from start import Start
+from train import loss_of
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("--data", required=True, help="data folder (train/ and dev/)")
+    p.add_argument("--tokenizer", required=True, help="tokenizer.json made by tokenizer.py")
+    p.add_argument("--embeddings", required=True, help=".npz made by embed.py")
+    p.add_argument("--cache", required=True, help="folder of the encoded data, the one of train.py: WORK/cache")
+    p.add_argument("--out", required=True, help="JSON to write: the constants, and how they were found")
+    p.add_argument("--steps", type=int, default=150)
+    p.add_argument("--lr", type=float, default=0.04)
+    p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
+    p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
+    p.add_argument("--candidates", type=int, default=8)
+    p.add_argument("--tokens", type=int, default=5000, help="tokens a batch")
+    p.add_argument("--limit", type=int, default=128, help="longest document in most batches (tokens)")
+    p.add_argument("--long-limit", type=int, default=384)
+    p.add_argument("--long-share", type=float, default=0.2)
+    p.add_argument("--power", type=float, default=0.5, help="a set is drawn in proportion to its size to this power")
+    p.add_argument("--weight", action="append", default=[], metavar="PREFIX=FACTOR", help="draw the sets of this prefix more or less often (default: xb-=0.1)")
+    p.add_argument("--all-lists", action="store_true", help="also the lists that embed.py has seen")
+    p.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--seed", type=int, default=1)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    tok = Tokenizer.from_file(a.tokenizer)
+    c = {**CONFIG, "vocab_size": tok.get_vocab_size(), "num_hidden_layers": a.layers, "intermediate_size": a.intermediate}
+    start = Start(c, tok, a.embeddings, seed=a.seed, dtype=torch.bfloat16 if a.precision == "bf16" else torch.float32)
+    constants = list(start.constants.parameters())
+    batches = iter(D.Batcher(
+        a.data, D.load_train(a.data, tok, a.cache), tok, a.seed, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, 0.0, a.power,
+        factors=a.weight or ["xb-=0.1"], held=not a.all_lists))
+    opt = torch.optim.Adam(constants, betas=(0.9, 0.97))
+    began, running = time.time(), None
+    for step in range(a.steps):
+        for g in opt.param_groups:
+            g["lr"] = a.lr * min(1, (step + 1) / 10, 2 * (1 - step / a.steps))
+        b = next(batches)
+        start.build()
+        s = start.model(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
+        _, loss, _ = loss_of(s, b.candidates, 0.0)
+        opt.zero_grad()
+        (loss * len(b.query) / 16).backward()  # every list counts alike
+        opt.step()
+        running = loss.item() if running is None else 0.95 * running + 0.05 * loss.item()
+        if (step + 1) % 25 == 0 or step + 1 == a.steps:
+            print(f"step {step + 1} minutes {(time.time() - began) / 60:.2f} ce {running:.3f}", flush=True)
+    write_json(a.out, {
+        "constants": start.constants.values(), "steps": a.steps, "minutes": round((time.time() - began) / 60, 1), "options": {**vars(a)},
+        "loss": round(running, 3), "hardware": hardware("cpu")})
+
+
+if __name__ == "__main__":
+    main()
