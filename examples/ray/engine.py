@@ -1,4 +1,5 @@
 """The `edge-reranker` program as a subprocess that loads its model once and answers one list of pairs after the other."""
+
 import contextlib
 import json
 import os
@@ -10,11 +11,12 @@ import time
 import uuid
 
 HUNG = 3600.0  # seconds without any answer after which the program is taken for hung
+STARTS = 3  # times that a program is started which is killed before its first answer
 SAID = 4000  # how much of what the program said last is told
 
 
 class Refused(Exception):
-    """The program ended because of something in the pairs, and says what."""
+    """The program ended because of what it was given, and says why."""
 
 
 class Died(Exception):
@@ -38,24 +40,25 @@ class Engine:
         self.start()
 
     def start(self):
+        for _ in range(STARTS):
+            try:
+                self.close()
+                return self.begin()
+            except (OSError, Refused) as e:
+                why = e
+                break
+            except Died as e:  # somebody may have killed it
+                why = e
         self.close()
+        raise Broken(f"{self.command[0]}: {why}")
+
+    def begin(self):
         self.said = tempfile.TemporaryFile()
-        with self.told():
-            self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
         self.leftover = 0  # answers that nobody waits for
         self.deadline = None
         threading.Thread(target=self.watch, args=(self.process,), daemon=True).start()
-        with self.told():
-            self.score([{"query": "Does it start?", "document": "It does."}])
-
-    @contextlib.contextmanager
-    def told(self):
-        """Errors of the start are those of the program, not of the pairs."""
-        try:
-            yield
-        except (OSError, Refused, Died) as e:
-            self.close()
-            raise Broken(f"{self.command[0]}: {e}") from None
+        self.score([{"query": "Does it start?", "document": "It does."}])
 
     @property
     def pid(self):
@@ -65,7 +68,7 @@ class Engine:
         """The answers to `{"query", "document", "instruction"?}`, one for each, in order."""
         if not pairs:
             return []
-        end = {"query": "the end of a list", "document": "", "instruction": uuid.uuid4().hex}
+        end = {"query": uuid.uuid4().hex[:8], "document": "", "instruction": "."}
         writer = threading.Thread(target=self.write, args=(self.process, [*pairs, end]), daemon=True)
         self.deadline = time.monotonic() + self.hung
         writer.start()  # the program answers while it reads: writing all before reading anything would block both
@@ -103,7 +106,7 @@ class Engine:
         self.said.seek(0, os.SEEK_END)
         self.said.seek(max(0, self.said.tell() - SAID))
         said = self.said.read().decode(errors="replace").strip().removeprefix("error: ")
-        if code in (2, 4):
+        if code in (2, 3, 4):  # bad input, no device, a bad model or numbers that are none
             return Refused(said)
         with contextlib.suppress(ValueError):
             code = signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -2,6 +2,7 @@
 
 Every row of the corpus, JSONL or Parquet, is a query with its documents; see README.md. What a broken-off run left undone, the same command does.
 """
+
 import argparse
 import contextlib
 import dataclasses
@@ -14,7 +15,6 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
-os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 import ray
 
@@ -30,8 +30,12 @@ def options_of(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--input", nargs="+", required=True, metavar="PATH", help=".jsonl and .parquet files, or folders of them")
     parser.add_argument("--output", required=True, metavar="FOLDER", help="on a file system that all nodes share")
-    parser.add_argument("--replicas", type=at_least(1), metavar="N", help="how many programs score at a time (default: what the cluster has room for)")
-    parser.add_argument("--batch", type=at_least(1), default=256, metavar="N", help="rows of a shard, which is scored, written and repeated as a whole (%(default)s)")
+    parser.add_argument(
+        "--replicas", type=at_least(1), metavar="N", help="how many programs score at a time (default: what the cluster has room for)"
+    )
+    parser.add_argument(
+        "--batch", type=at_least(1), default=256, metavar="N", help="rows of a shard, which is scored, written and repeated as a whole (%(default)s)"
+    )
     parser.add_argument("--top-n", type=at_least(1), metavar="N", help="keep only the N best documents of a row")
     parser.add_argument("--return-documents", action="store_true", help="write the documents' texts too")
     parser.add_argument("--overwrite", action="store_true", help="remove what another run left in the output folder")
@@ -43,12 +47,20 @@ def options_of(arguments=None):
     model.add_argument("--instruction", metavar="TEXT", help="what makes a document relevant; a row's own instruction wins")
     model.add_argument("--template", choices=["card", "eval", "raw"], default="card")
     model.add_argument("--max-length", type=at_least(1), metavar="N", help="the most tokens of a prompt; longer documents are cut")
-    model.add_argument("--program", default=os.environ.get("EDGE_RERANKER"), metavar="PATH", help="edge-reranker (default: $EDGE_RERANKER, or the one on PATH)")
+    model.add_argument(
+        "--program", default=os.environ.get("EDGE_RERANKER"), metavar="PATH", help="edge-reranker (default: $EDGE_RERANKER, or the one on PATH)"
+    )
     cluster = parser.add_argument_group("cluster")
-    cluster.add_argument("--address", default=os.environ.get("RAY_ADDRESS"), help="of a Ray cluster (default: $RAY_ADDRESS, or one that is started here)")
+    cluster.add_argument(
+        "--address", default=os.environ.get("RAY_ADDRESS"), help="of a Ray cluster (default: $RAY_ADDRESS, or one that is started here)"
+    )
     cluster.add_argument("--cpus", type=at_least(1), metavar="N", help="CPUs of the cluster that is started here (default: all)")
-    cluster.add_argument("--retries", type=at_least(0), default=5, metavar="N", help="how often a shard is begun anew when a worker is lost (%(default)s)")
-    cluster.add_argument("--hung", type=float, default=3600, metavar="SECONDS", help="without an answer, after which a program is started anew (%(default)s)")
+    cluster.add_argument(
+        "--retries", type=at_least(0), default=5, metavar="N", help="how often a shard is begun anew when a worker is lost (%(default)s)"
+    )
+    cluster.add_argument(
+        "--hung", type=float, default=3600, metavar="SECONDS", help="without an answer, after which a program is started anew (%(default)s)"
+    )
     return parser.parse_args(arguments)
 
 
@@ -68,7 +80,20 @@ def program(options):
     path = path or (str(built) if built.is_file() else None)
     if not path:
         raise shards.Unusable("edge-reranker is not on PATH: install it, or name it by --program")
-    command = [path, "score", "-", "--quiet", "--model", options.model, "--device", options.device, "--threads", str(options.threads), "--template", options.template]
+    command = [
+        path,
+        "score",
+        "-",
+        "--quiet",
+        "--model",
+        options.model,
+        "--device",
+        options.device,
+        "--threads",
+        str(options.threads),
+        "--template",
+        options.template,
+    ]
     command += [] if options.instruction is None else [f"--instruction={options.instruction}"]
     return command + ([] if options.max_length is None else ["--max-length", str(options.max_length)])
 
@@ -132,7 +157,9 @@ def connect(options):
     replicas = options.replicas or max(room, 1)
     if replicas > room:
         what = f"{options.threads} CPUs" + (f" and {gpus:g} GPUs" if gpus else "")
-        raise shards.Unusable(f"the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs: no room for {replicas} replicas of {what} each")
+        raise shards.Unusable(
+            f"the cluster has {has.get('CPU', 0):g} CPUs and {has.get('GPU', 0):g} GPUs: no room for {replicas} replicas of {what} each"
+        )
     return replicas, {"num_cpus": options.threads, "num_gpus": gpus}
 
 
@@ -146,7 +173,14 @@ def score(options, todo, command, folder, watch):
     context.max_consecutive_actor_init_deaths = options.retries
     reports = ray.data.from_items([dataclasses.asdict(shard) for shard in todo], override_num_blocks=len(todo)).map_batches(
         Scorer,
-        fn_constructor_kwargs={"command": command, "folder": str(folder), "begun": begun, "hung": options.hung, "top_n": options.top_n, "return_documents": options.return_documents},
+        fn_constructor_kwargs={
+            "command": command,
+            "folder": str(folder),
+            "begun": begun,
+            "hung": options.hung,
+            "top_n": options.top_n,
+            "return_documents": options.return_documents,
+        },
         batch_size=1,
         # One task waits at an actor while another runs.
         compute=ray.data.ActorPoolStrategy(size=min(replicas, len(todo)), max_tasks_in_flight_per_actor=2),
@@ -182,7 +216,7 @@ def run(options):
             score(options, todo, command, folder, watch)
         left = [shard.name for shard in every if not (folder / shard.name).exists()]
         if left:
-            raise Broken(f"{folder}: {len(left)} parts are missing, the first is {left[0]}")
+            raise Broken(f"{folder}: {len(left)} parts are missing, the first is {left[0]}: is the folder on a file system that all nodes share?")
         rejects = sum(path.read_bytes().count(b"\n") for path in folder.glob("rejects-*.jsonl"))
         say(f"done: {folder}" + (f"; {rejects} rows were rejected, see rejects-*.jsonl there" if rejects else ""))
         return reports

@@ -1,4 +1,5 @@
 """Rows of a corpus: what a good one is, and what is asked of the program about it."""
+
 import json
 
 TEXTS = ("documents", "candidates", "passages")  # the field that holds a row's documents: the first of these that it has
@@ -59,7 +60,13 @@ class Row:
         """The documents in the order of their scores; equal ones stay as they came."""
         results = []
         for index, (answer, document, id) in enumerate(zip(answers, self.documents, self.ids, strict=True)):
-            result = {"index": index, "relevance_score": answer["score"], "logit": answer["logit"], "tokens": answer["tokens"], "truncated": answer["truncated"]}
+            result = {
+                "index": index,
+                "relevance_score": answer["score"],
+                "logit": answer["logit"],
+                "tokens": answer["tokens"],
+                "truncated": answer["truncated"],
+            }
             if id is not None:
                 result["id"] = id
             if return_documents:

@@ -1,4 +1,5 @@
 """What a replica does: an actor of Ray Data that turns shards into files."""
+
 import os
 import re
 import sys
@@ -42,9 +43,11 @@ class Scorer:
             if self.broken:
                 raise self.broken
             if not ray.get(self.begun.again.remote(shard.number)):
-                raise Broken(f"{shard.path}: the worker was lost at every attempt to score the {shard.rows} rows from {shard.first} on: is there memory enough?")
+                raise Broken(
+                    f"{shard.path}: the worker was lost at every attempt to score the {shard.rows} rows from {shard.first} on: is there memory enough?"
+                )
             report |= self.shard(shard)
-        except Broken as e:  # the run ends with it, without Ray's account of how it got there
+        except (Broken, OSError) as e:  # the run ends with it, without Ray's account of how it got there
             report["error"] = str(e)
         return {name: [value] for name, value in {**report, "ended": time.time(), "restarts": self.restarts, "process": os.getpid()}.items()}
 

@@ -3,6 +3,7 @@
 Which rows make a shard depends on the input and `--batch` alone. A shard's file gets its name only when it is whole and on the disk, so that it is there
 once or not at all, however often the shard was begun.
 """
+
 import base64
 import dataclasses
 import hashlib
@@ -16,7 +17,9 @@ import pyarrow.parquet as pq
 import rows
 
 LONGEST_LINE = 256 << 20  # bytes; a file that is no JSONL may be one line
-RESULT = pa.struct([("index", pa.int32()), ("relevance_score", pa.float32()), ("logit", pa.float32()), ("tokens", pa.int32()), ("truncated", pa.bool_())])
+RESULT = pa.struct(
+    [("index", pa.int32()), ("relevance_score", pa.float32()), ("logit", pa.float32()), ("tokens", pa.int32()), ("truncated", pa.bool_())]
+)
 
 
 class Unusable(Exception):
@@ -53,7 +56,10 @@ class Shard:
             return
         with open(self.path, "rb") as file:
             file.seek(self.offset)
-            lines = file.read(self.bytes).split(b"\n")
+            data = file.read(self.bytes)
+        if len(data) != self.bytes:
+            raise OSError(f"{self.path}: became shorter during the run")
+        lines = data.split(b"\n")
         for i, line in enumerate(lines):
             if not line.strip(b" \t\r\xef\xbb\xbf"):
                 continue
@@ -144,7 +150,10 @@ def read_parquet(shard):
                 skip = shard.first - 1 - start if skip is None else skip
                 groups.append(group)
             start += rows_here
-        return file.read_row_groups(groups).slice(skip, shard.rows)
+        table = file.read_row_groups(groups).slice(skip or 0, shard.rows)
+    if len(table) != shard.rows:
+        raise OSError(f"{shard.path}: became shorter during the run")
+    return table
 
 
 def write(folder, shard, good, bad):

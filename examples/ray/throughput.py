@@ -1,7 +1,10 @@
 """Throughput against the number of replicas: python throughput.py 1,2,4 --input corpus.jsonl [options of rerank.py but --output and --replicas]
 
-Every number of replicas scores the whole corpus on a cluster of its own. The clock runs from the first shard's begin to the last one's end.
+Every number of replicas scores the whole corpus on a cluster of its own. What counts is the time in which all replicas work: neither the start of Ray and
+of the programs nor the end, when some have nothing left to do. So give it a corpus of many shards.
 """
+
+import collections
 import contextlib
 import os
 import sys
@@ -13,7 +16,7 @@ import ray
 import rerank
 import rows
 import shards
-from engine import Engine
+from engine import Broken, Engine
 
 
 def alone(options):
@@ -30,6 +33,17 @@ def alone(options):
     return documents, time.monotonic() - began
 
 
+def together(reports):
+    """(documents, seconds) of the time in which every replica that took part was at work; a shard that was begun before counts for its share."""
+    began, ended = collections.defaultdict(list), collections.defaultdict(list)
+    for report in reports:
+        began[report["process"]].append(report["began"])
+        ended[report["process"]].append(report["ended"])
+    start, end = max(map(min, began.values())), min(map(max, ended.values()))
+    share = lambda r: max(0, min(end, r["ended"]) - max(start, r["began"])) / (r["ended"] - r["began"])
+    return sum(r["documents"] * share(r) for r in reports), end - start
+
+
 def main():
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__.strip())
@@ -44,15 +58,17 @@ def main():
                 whole = time.monotonic() - began
             ray.shutdown()
             used = len({report["process"] for report in reports})
-            rerank.say(f"{options.replicas} replicas: {used} took part, {whole:.1f} s with the start of Ray and of the programs")
-            measured.append((options.replicas, sum(r["documents"] for r in reports), rerank.seconds(reports)))
-    except shards.Unusable as e:
+            rerank.say(f"{options.replicas} replicas: {used} took part; {whole:.1f} s with the start of Ray and of the programs")
+            measured.append((options.replicas, *together(reports)))
+    except (shards.Unusable, Broken) as e:
         sys.exit(f"error: {e}")
-    print(f"{os.cpu_count()} CPUs here, {options.threads} threads a replica, model {options.model}, device {options.device}, shards of {options.batch} rows\n")
+    print(
+        f"{os.cpu_count()} CPUs here, {options.threads} threads a replica, model {options.model}, device {options.device}, shards of {options.batch} rows\n"
+    )
     print("| replicas | documents | seconds | documents/s | beside the first number of replicas |\n|--:|--:|--:|--:|--:|")
     first = measured[1][1] / measured[1][2]
     for count, documents, took in measured:
-        print(f"| {count} | {documents} | {took:.2f} | {documents / took:.1f} | {documents / took / first:.2f} |")
+        print(f"| {count} | {documents:.0f} | {took:.2f} | {documents / took:.1f} | {documents / took / first:.2f} |")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 Needs tests/scale/requirements.txt; kubectl for the variants, and target/release/edge-reranker (or $EDGE_RERANKER) for the names of settings, where they are there.
 """
+
 import fnmatch
 import os
 import re
@@ -76,7 +77,9 @@ class Kubernetes(unittest.TestCase):
         self.assertNotIn("replicas", self.deployment["spec"], "the autoscaler's number would be reset by every `kubectl apply`")
         ports = {port["name"] for port in self.container["ports"]}
         used = [self.container[probe]["httpGet"]["port"] for probe in ("startupProbe", "readinessProbe", "livenessProbe")]
-        used += [port["targetPort"] for port in of_kind(self.base, "Service")["spec"]["ports"]] + [point["port"] for point in monitor["podMetricsEndpoints"]]
+        used += [port["targetPort"] for port in of_kind(self.base, "Service")["spec"]["ports"]] + [
+            point["port"] for point in monitor["podMetricsEndpoints"]
+        ]
         self.assertEqual(set(used), ports)
         variables = {e["name"]: e.get("value") for e in self.container["env"]}
         least = self.container["lifecycle"]["preStop"]["sleep"]["seconds"] + int(variables["EDGE_RERANKER_TIMEOUT"])
@@ -105,7 +108,9 @@ class Kubernetes(unittest.TestCase):
 
     def test_nothing_runs_as_root(self):
         self.assertIs(self.pod["spec"]["securityContext"]["runAsNonRoot"], True)
-        self.assertEqual(self.container["securityContext"], {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}})
+        self.assertEqual(
+            self.container["securityContext"], {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+        )
         users = re.findall(r"^USER (\d+):\d+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
         self.assertEqual(users, [str(self.pod["spec"]["securityContext"]["runAsUser"])] * 2)
 
@@ -149,7 +154,9 @@ class Image(unittest.TestCase):
                                 target = Path(folder, name)
                                 target.parent.mkdir(parents=True, exist_ok=True)
                                 shutil.copy(file, target)
-                subprocess.run(["cargo", "metadata", "--no-deps", "--locked", "--offline", "--format-version", "1"], cwd=folder, capture_output=True, check=True)
+                subprocess.run(
+                    ["cargo", "metadata", "--no-deps", "--locked", "--offline", "--format-version", "1"], cwd=folder, capture_output=True, check=True
+                )
                 for file in Path(folder, "src").rglob("*.rs"):
                     for included in re.findall(r'include_(?:bytes|str)!\("([^"]+)"\)', file.read_text()):
                         self.assertTrue((file.parent / included).is_file(), f"{file.relative_to(folder)} includes {included}")
@@ -173,7 +180,9 @@ class Image(unittest.TestCase):
         self.addCleanup(server.server_close)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.shutdown)
-        run = lambda port: subprocess.run(command, env={**os.environ, "EDGE_RERANKER_PORT": str(port)}, capture_output=True, timeout=60, check=False).returncode
+        run = lambda port: (
+            subprocess.run(command, env={**os.environ, "EDGE_RERANKER_PORT": str(port)}, capture_output=True, timeout=60, check=False).returncode
+        )
         self.assertEqual(run(server.server_port), 0)
         Handler.code = 503
         self.assertNotEqual(run(server.server_port), 0)

@@ -3,6 +3,7 @@
 Needs examples/ray/requirements.txt and target/release/edge-reranker (or $EDGE_RERANKER). Programs and workers are killed in mid-run; the output must then be
 what one program gives that nobody disturbs: every row, once.
 """
+
 import json
 import os
 import shutil
@@ -55,7 +56,11 @@ def corpus():
     for i in range(72):
         texts = [" ".join(WORDS[(i * 7 + j * 3 + k * (j + 2)) % len(WORDS)] for k in range(120)) for j in range(8)]
         documents = [{"id": f"d{i}-{j}", "text": text} for j, text in enumerate(texts)] if i % 2 else texts
-        row = {"query_id": i, "query": f"what of the {WORDS[i % 20]} and the {WORDS[i * 3 % 20]}?", ("candidates" if i % 3 else "documents"): documents}
+        row = {
+            "query_id": i,
+            "query": f"what of the {WORDS[i % 20]} and the {WORDS[i * 3 % 20]}?",
+            ("candidates" if i % 3 else "documents"): documents,
+        }
         if i % 5 == 0:
             row["instruction"] = "Find texts about nature"
         good.append((len(lines) + 1, row))
@@ -71,7 +76,9 @@ def answers(good):
     """What one program says of all pairs, in one go."""
     asked = [rows.Row(row) for _, row in good]
     pairs = "\n".join(json.dumps(pair) for row in asked for pair in row.pairs())
-    out = subprocess.run([PROGRAM, "score", "-", "--quiet", "--device", "cpu", "--threads", "1"], input=pairs, capture_output=True, encoding="utf8", check=True).stdout
+    out = subprocess.run(
+        [PROGRAM, "score", "-", "--quiet", "--device", "cpu", "--threads", "1"], input=pairs, capture_output=True, encoding="utf8", check=True
+    ).stdout
     lines = iter(out.splitlines())
     return [row.results([json.loads(next(lines)) for _ in row.documents]) for row in asked]
 
@@ -82,7 +89,9 @@ def programs():
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
             try:
-                if (folder / "cmdline").read_bytes().split(b"\0")[0] == bytes(Scale.program) and (folder / "stat").read_text().rsplit(")", 1)[1].split()[0] != "Z":
+                if (folder / "cmdline").read_bytes().split(b"\0")[0] == bytes(Scale.program) and (folder / "stat").read_text().rsplit(")", 1)[
+                    1
+                ].split()[0] != "Z":
                     found[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
             except (FileNotFoundError, ProcessLookupError):
                 pass
@@ -113,18 +122,28 @@ class Scale(unittest.TestCase):
             {**{k: v for k, v in row.items() if k not in rows.TEXTS}, "source": f"corpus.jsonl:{line}", "results": results}
             for (line, row), results in zip(cls.good, answers(cls.good), strict=True)
         ]
-        ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
         cls.addClassCleanup(ray.shutdown)
         cls.address = ray.get_runtime_context().gcs_address
 
     def options(self, output, *more, input=None):
-        return ["--input", str(input or self.input), "--output", str(self.folder / output), "--program", str(self.program), "--batch", "6", *map(str, more)]
+        return [
+            "--input",
+            str(input or self.input),
+            "--output",
+            str(self.folder / output),
+            "--program",
+            str(self.program),
+            "--batch",
+            "6",
+            *map(str, more),
+        ]
 
     def command(self, output, *more):
         return [sys.executable, str(HERE / "rerank.py"), *self.options(output, "--replicas", 2, "--address", self.address, *more)]
 
     def start(self, output):
-        """A run of its own, held once it has written two parts: (its process, its programs)."""
+        """A run of its own, held once it has written two parts: (its process, its programs with their workers, first the one that has scored)."""
         said = open(self.folder / f"{output}.log", "w+")
         self.addCleanup(said.close)
         driver = subprocess.Popen(self.command(output), stdout=said, stderr=said)
@@ -133,15 +152,15 @@ class Scale(unittest.TestCase):
 
         def held():
             self.assertIsNone(driver.poll(), Path(said.name).read_text())
-            found = programs()
-            if len(found) < 2 or len(list((self.folder / output).glob("part-*"))) < 2:
-                return None
-            for pid in found:
-                os.kill(pid, signal.SIGSTOP)
-            return found
+            if len(list((self.folder / output).glob("part-*"))) >= 2:
+                for pid, worker in programs().items():
+                    if pid not in found:
+                        os.kill(pid, signal.SIGSTOP)
+                        found[pid] = worker
+            return len(found) == 2
 
-        found = until(held, "two parts and two programs")
-        self.assertEqual(len(found), 2)
+        found = {}
+        until(held, "two parts and two programs")
         self.assertLess(len(list((self.folder / output).glob("part-*"))), 14, "it was done before anything could be killed")
         return driver, found
 
