@@ -8,10 +8,12 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
@@ -23,6 +25,7 @@ from engine import Broken
 from scorer import Begun, Scorer
 
 HERE = Path(__file__).resolve().parent
+BLOCKS = 10_000  # that Ray keeps track of at most; of more shards, several go to an actor together
 PLAN, OWN = "plan.json", ("part-*", "rejects-*", ".part-*.partial", ".rejects-*.partial", ".plan.json.*.partial", "plan.json")
 
 
@@ -80,8 +83,12 @@ def program(options):
     path = path or (str(built) if built.is_file() else None)
     if not path:
         raise shards.Unusable("edge-reranker is not on PATH: install it, or name it by --program")
+    if not shutil.which(path):
+        raise shards.Unusable(f"{path}: no such program")
+    if os.path.exists(options.model):
+        options.model = os.path.abspath(options.model)  # workers have folders of their own
     command = [
-        path,
+        os.path.abspath(path) if os.path.exists(path) else path,
         "score",
         "-",
         "--quiet",
@@ -171,7 +178,7 @@ def score(options, todo, command, folder, watch):
     context.enable_progress_bars = False  # `watch` says how far it is
     context.print_on_execution_start = False
     context.max_consecutive_actor_init_deaths = options.retries
-    reports = ray.data.from_items([dataclasses.asdict(shard) for shard in todo], override_num_blocks=len(todo)).map_batches(
+    reports = ray.data.from_items([dataclasses.asdict(shard) for shard in todo], override_num_blocks=min(len(todo), BLOCKS)).map_batches(
         Scorer,
         fn_constructor_kwargs={
             "command": command,
@@ -203,14 +210,13 @@ def run(options):
         plan |= {"program": version, "input": [os.path.basename(path) for path in files], "sha256": digest}
         todo = undone(folder, plan, every, options.overwrite)
         say(f"{sum(s.rows for s in every)} rows in {len(every)} shards, {len(every) - len(todo)} of them done before")
-        reports = []
+        reports, progress = [], Progress(len(todo))
 
         def watch(report):
             if report["error"]:
                 raise Broken(report["error"])
             reports.append(report)
-            documents = sum(r["documents"] for r in reports)
-            say(f"{len(reports)}/{len(todo)} shards, {documents} documents, {documents / seconds(reports):.1f} documents/s")
+            progress.add(report)
 
         if todo:
             score(options, todo, command, folder, watch)
@@ -222,9 +228,21 @@ def run(options):
         return reports
 
 
-def seconds(reports):
-    """From the first shard's begin to the last one's end: without the start of Ray and of the programs."""
-    return max(r["ended"] for r in reports) - min(r["began"] for r in reports)
+class Progress:
+    """Says how far the run is, once a second at most. The clock runs from the first shard's begin, after the start of Ray and of the programs."""
+
+    def __init__(self, total):
+        self.total, self.shards, self.documents = total, 0, 0
+        self.began, self.ended, self.said = math.inf, 0, 0
+
+    def add(self, report):
+        self.shards += 1
+        self.documents += report["documents"]
+        self.began, self.ended = min(self.began, report["began"]), max(self.ended, report["ended"])
+        if self.shards == self.total or time.monotonic() > self.said + 1:
+            self.said = time.monotonic()
+            seconds = max(self.ended - self.began, 1e-3)
+            say(f"{self.shards}/{self.total} shards, {self.documents} documents, {self.documents / seconds:.1f} documents/s")
 
 
 def say(text):

@@ -11,7 +11,10 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 import unittest
+import urllib.error
+import urllib.request
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -101,10 +104,47 @@ class Kubernetes(unittest.TestCase):
     def test_the_settings_are_those_of_serve(self):
         texts = [path.read_text() for path in [*KUBERNETES.rglob("*.yaml"), ROOT / "Dockerfile"]]
         used = set(re.findall(r"EDGE_RERANKER_[A-Z_]+", "\n".join(texts)))
+        self.assertLessEqual(used, set(re.findall(r"EDGE_RERANKER_[A-Z_]+", self.help_of_serve())))
+
+    def help_of_serve(self):
         help = subprocess.run([PROGRAM, "serve", "--help"], capture_output=True, encoding="utf8", check=False) if os.path.exists(PROGRAM) else None
         if help is None or help.returncode:
             self.skipTest(f"{PROGRAM} has no verb serve")
-        self.assertLessEqual(used, set(re.findall(r"EDGE_RERANKER_[A-Z_]+", help.stdout)))
+        return help.stdout
+
+    def test_the_server_answers_probes_and_metrics(self):
+        """The program, started as the container is."""
+        self.help_of_serve()
+        settings = {e["name"]: e.get("value", "the key") for e in self.container["env"]}
+        env = {**settings, "EDGE_RERANKER_PORT": "0", "EDGE_RERANKER_DEVICE": "cpu", "PATH": os.environ["PATH"], "HF_HOME": "/not/there"}
+        server = subprocess.Popen([PROGRAM, *self.container["args"]], env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf8")
+        self.addCleanup(server.stdout.close)
+        self.addCleanup(server.wait)
+        self.addCleanup(server.kill)
+        address = re.search(r"http://\S+", server.stdout.readline())[0].rstrip("/")
+
+        def get(path, **headers):
+            try:
+                with urllib.request.urlopen(urllib.request.Request(address + path, headers=headers), timeout=60) as reply:
+                    return reply.status, reply.read().decode()
+            except urllib.error.HTTPError as e:
+                with e:
+                    return e.code, ""
+
+        end = time.monotonic() + 120
+        while get(self.container["startupProbe"]["httpGet"]["path"])[0] == 503 and time.monotonic() < end:
+            time.sleep(0.1)
+        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+            self.assertEqual(get(self.container[probe]["httpGet"]["path"])[0], 200, probe)
+        (scaler,) = of_kind(self.base, "HorizontalPodAutoscaler")["spec"]["metrics"]
+        monitor = yaml.safe_load((KUBERNETES / "metrics/pod-monitor.yaml").read_text())["spec"]
+        path = monitor["podMetricsEndpoints"][0]["path"]
+        self.assertEqual(get(path)[0], 401)
+        status, text = get(path, Authorization="Bearer the key")
+        self.assertEqual(status, 200)
+        self.assertRegex(text, rf"(?m)^{scaler['pods']['metric']['name']} 0$")
+        server.terminate()
+        self.assertEqual(server.wait(60), 0)
 
     def test_nothing_runs_as_root(self):
         self.assertIs(self.pod["spec"]["securityContext"]["runAsNonRoot"], True)

@@ -254,6 +254,10 @@ class Scale(unittest.TestCase):
         with self.assertRaisesRegex(engine.Broken, 'model "/not/there": no such file'):
             rerank.run(rerank.options_of(self.options("broken", "--model", "/not/there", "--replicas", 2)))
 
+    def test_a_program_that_is_not_there(self):
+        with self.assertRaisesRegex(shards.Unusable, "/not/there: no such program"):
+            rerank.run(rerank.options_of(self.options("missing", "--program", "/not/there")))
+
     def test_more_replicas_than_room(self):
         with self.assertRaisesRegex(shards.Unusable, "no room for 9 replicas of 1 CPUs each"):
             rerank.run(rerank.options_of(self.options("crowded", "--replicas", 9)))
