@@ -24,6 +24,7 @@ help() {
 ./build.sh test    builds, then the tests of Rust, Node, the browser and workerd
 ./build.sh check   format, lints of every feature and target, documentation, tests, the package in every runtime and bundler, sizes
 ./build.sh bench   speed beside other engines, in a browser and natively (--help lists the options; downloads PyTorch, builds llama.cpp)
+./build.sh scale   the tests of examples/ray (on a real local cluster), the Dockerfile and the Kubernetes manifests (Python; downloads Ray)
 ./build.sh size    how large the shipped files are
 ./build.sh golden  makes the files in tests/golden anew (Python; downloads PyTorch)
 TEXT
@@ -273,6 +274,22 @@ check() {
   say 'Tests: the package as it is published'
   node --test --test-reporter=spec --test-concurrency=1 tests/package/*.test.mjs
   size
+}
+
+# A virtual environment target/NAME with these requirements
+venv() {
+  have python3 || die 'Python 3 is missing: install it and run this again.'
+  [[ -x $ROOT/target/$1/bin/python ]] || python3 -m venv "$ROOT/target/$1"
+  "$ROOT/target/$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
+}
+
+scale() {
+  build_native
+  venv venv-scale tests/scale/requirements.txt
+  local test
+  for test in ray containers; do
+    PATH="$ROOT/target/venv-scale/bin:$PATH" "$ROOT/target/venv-scale/bin/python" "tests/scale/test_$test.py"
+  done
 }
 
 size() {

@@ -1,6 +1,7 @@
-"""Train the constants of the structured start (start.py): some seventy numbers, so that a few minutes are enough.
+"""Train the constants of the structured start (start.py), and with --vector-lr the token vectors through it.
 
-The loss is the listwise one of train.py, on the same lists; everything else of the network follows from the constants and from the token vectors, which stay as they are.
+The constants are some seventy numbers, so that a few minutes and a high rate are enough. The loss is the listwise one of train.py, on the same lists; everything else
+of the network follows from the constants and from the vectors. Beside OUT.json the vectors are written as OUT.npz, in embed.py's form.
 """
 import argparse
 import os
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer
 
 import data as D
 from model import CONFIG
-from report import hardware, write_json
+from report import hardware, read_json, write_json
 from start import Start
 from train import loss_of
 
@@ -25,9 +26,12 @@ def main():
     p.add_argument("--tokenizer", required=True, help="tokenizer.json made by tokenizer.py")
     p.add_argument("--embeddings", required=True, help=".npz made by embed.py")
     p.add_argument("--cache", required=True, help="folder of the encoded data, the one of train.py: WORK/cache")
-    p.add_argument("--out", required=True, help="JSON to write: the constants, and how they were found")
+    p.add_argument("--init", help="JSON of an earlier run, whose constants these begin with (its vectors: --embeddings)")
+    p.add_argument("--out", required=True, help=".json to write: the constants, and how they were found")
     p.add_argument("--steps", type=int, default=150)
     p.add_argument("--lr", type=float, default=0.04)
+    p.add_argument("--vector-lr", type=float, default=0.0, help="of the token vectors and their weights; 0: they stay as they are")
+    p.add_argument("--exact", action="store_true", help="use the embeddings as they are, not as Q4_0 will hold them")
     p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
     p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
     p.add_argument("--candidates", type=int, default=8)
@@ -40,21 +44,28 @@ def main():
     p.add_argument("--all-lists", action="store_true", help="also the lists that embed.py has seen")
     p.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--seed", type=int, default=1, help="of the lists' order")
+    p.add_argument("--start-seed", type=int, default=1, help="of the codes and frames of the start; train.py must have the same")
     a = p.parse_args()
+    stem, end = os.path.splitext(a.out)
+    if end != ".json":
+        p.error("--out: the name ends in .json")
     torch.set_num_threads(a.threads)
     tok = Tokenizer.from_file(a.tokenizer)
     c = {**CONFIG, "vocab_size": tok.get_vocab_size(), "num_hidden_layers": a.layers, "intermediate_size": a.intermediate}
-    start = Start(c, tok, a.embeddings, seed=a.seed, dtype=torch.bfloat16 if a.precision == "bf16" else torch.float32)
-    constants = list(start.constants.parameters())
+    saved = read_json(a.init)["constants"] if a.init else None
+    start = Start(c, tok, a.embeddings, saved, a.start_seed, torch.bfloat16 if a.precision == "bf16" else torch.float32, not a.exact)
+    groups = [{"params": list(start.constants.parameters()), "peak": a.lr}]
+    if a.vector_lr:
+        groups.append({"params": [start.vectors, start.log_weight], "peak": a.vector_lr})
     batches = iter(D.Batcher(
         a.data, D.load_train(a.data, tok, a.cache), tok, a.seed, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, 0.0, a.power,
         factors=a.weight or ["xb-=0.1"], held=not a.all_lists))
-    opt = torch.optim.Adam(constants, betas=(0.9, 0.97))
+    opt = torch.optim.Adam(groups, betas=(0.9, 0.97))
     began, running = time.time(), None
     for step in range(a.steps):
         for g in opt.param_groups:
-            g["lr"] = a.lr * min(1, (step + 1) / 10, 2 * (1 - step / a.steps))
+            g["lr"] = g["peak"] * min(1, (step + 1) / 10, 2 * (1 - step / a.steps))
         b = next(batches)
         start.build()
         s = start.model(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
@@ -65,6 +76,9 @@ def main():
         running = loss.item() if running is None else 0.95 * running + 0.05 * loss.item()
         if (step + 1) % 25 == 0 or step + 1 == a.steps:
             print(f"step {step + 1} minutes {(time.time() - began) / 60:.2f} ce {running:.3f}", flush=True)
+    with torch.no_grad():
+        np.savez(stem + ".tmp.npz", vectors=start.vectors.numpy(), weight=start.log_weight.exp().numpy(), log_weight=start.log_weight.numpy())
+    os.replace(stem + ".tmp.npz", stem + ".npz")
     write_json(a.out, {
         "constants": start.constants.values(), "steps": a.steps, "minutes": round((time.time() - began) / 60, 1), "options": {**vars(a)},
         "loss": round(running, 3), "hardware": hardware("cpu")})

@@ -1,5 +1,5 @@
 #!/bin/sh
-# From data to a model file and its card: train/run.sh DATA WORK [MINUTES]
+# From data to a model file and its card: train/run.sh DATA WORK [MINUTES of training all weights]
 # A step whose result is in WORK is skipped: run it again to go on; delete a result to make it anew.
 set -eu
 [ $# -ge 2 ] || { sed -n 2,3p "$0" >&2; exit 2; }
@@ -27,11 +27,14 @@ py() { script=$1; shift; "$python" "$here/$script" --data "$data" "$@"; }
 # Its result is a file only when the command has succeeded.
 into() { out=$1; shift; "$@" > "$out.tmp"; mv "$out.tmp" "$out"; }
 
-# $TOKENIZER, $EMBED, $CALIBRATE, $TRAIN: more options, split at spaces
+# $TOKENIZER, $EMBED, $CALIBRATE, $TUNE, $TRAIN: more options, split at spaces
 step "$work/tok/tokenizer.json" py tokenizer.py --out "$work/tok" ${TOKENIZER:-}
 tok=$work/tok/tokenizer.json
 step "$work/embed.npz" py embed.py --tokenizer "$tok" --cache "$work/cache" --out "$work/embed.npz" --threads "$threads" --device "$device" ${EMBED:-}
-step "$work/start.json" py calibrate.py --tokenizer "$tok" --embeddings "$work/embed.npz" --cache "$work/cache" --out "$work/start.json" --threads "$threads" ${CALIBRATE:-}
+calibrate() { py calibrate.py --tokenizer "$tok" --cache "$work/cache" --threads "$threads" "$@"; }
+step "$work/start.json" calibrate --embeddings "$work/embed.npz" --out "$work/start.json" ${CALIBRATE:-}
+step "$work/tuned.json" calibrate --embeddings "$work/start.npz" --init "$work/start.json" --out "$work/tuned.json" \
+    --steps 1200 --lr 0.02 --vector-lr 1e-3 --seed 2 ${TUNE:-}
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
         "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"
@@ -39,7 +42,7 @@ train() {
         py train.py "$@"
     fi
 }
-step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/embed.npz" --constants "$work/start.json" --work "$work" --minutes "$minutes" --resume \
+step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/tuned.npz" --constants "$work/tuned.json" --work "$work" --minutes "$minutes" --resume \
     --threads "$threads" --device "$device" ${TRAIN:-}
 step "$work/f32.json" py evaluate.py --model "$work/export" --check --threads "$threads" --out "$work/f32.json"
 step "$work/mini.gguf" "$program" quantize "$work/export" "$work/mini.gguf" --type q8_0 --embedding-type q4_0

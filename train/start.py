@@ -95,7 +95,7 @@ def last_input(model, ids, layers):
 class Start(nn.Module):
     """`model`: a network whose weights are plain tensors, functions of `constants`, `vectors` and `log_weight`; `build` computes them."""
 
-    def __init__(self, config, tok, embed_npz, saved=None, seed=0, dtype=torch.float32):
+    def __init__(self, config, tok, embed_npz, saved=None, seed=0, dtype=torch.float32, quantised=False):
         super().__init__()
         c, token = config, tok.token_to_id
         if (c["hidden_size"], c["head_dim"], c["num_attention_heads"], c["num_key_value_heads"]) != (HIDDEN, HEAD_DIM, HEADS, HEADS) or c["num_hidden_layers"] < LAYERS:
@@ -106,8 +106,11 @@ class Start(nn.Module):
         self.token, self.constants = token, Constants(saved or {})
         z = np.load(embed_npz)
         self.vectors = nn.Parameter(torch.from_numpy(z["vectors"]).clone())
-        w = torch.from_numpy(z["weight"]).log()
-        self.log_weight = nn.Parameter((w - w.mean()).clamp(-3, 1.5))
+        if "log_weight" in z:  # made by calibrate.py
+            self.log_weight = nn.Parameter(torch.from_numpy(z["log_weight"]).clone())
+        else:
+            w = torch.from_numpy(z["weight"]).log()
+            self.log_weight = nn.Parameter((w - w.mean()).clamp(-3, 1.5))
         g = torch.Generator().manual_seed(seed)
         rnd = lambda *s: torch.randn(*s, generator=g)
         frame = lambda n, k: torch.linalg.qr(rnd(n, k))[0]
@@ -132,8 +135,8 @@ class Start(nn.Module):
         m = c["intermediate_size"]
         self.unwritten = [(rnd(3, HEADS, HEAD_DIM, HIDDEN) * HIDDEN**-0.5, rnd(HIDDEN, HEADS, HEAD_DIM) * 0.001, rnd(2 * m, HIDDEN) * 0.8 * HIDDEN**-0.5)
                           for _ in range(c["num_hidden_layers"])]
-        self.model = Reranker(c, token("yes"), token("no"), dtype)
-        for part, names in [(self.model, ("embed", "norm"))] + [(l, ("q_norm", "k_norm", "qkv", "o", "gate_up", "down")) for l in self.model.layers]:
+        self.model = Reranker(c, token("yes"), token("no"), dtype, quantised)
+        for part, names in [(self.model, ("embed", "norm", "answer"))] + [(l, ("q_norm", "k_norm", "qkv", "o", "gate_up", "down")) for l in self.model.layers]:
             for name in names:
                 value = part._parameters.pop(name)
                 setattr(part, name, value.detach())

@@ -77,11 +77,12 @@ def main():
     p.add_argument("--data", required=True, help="data folder (train/ and dev/)")
     p.add_argument("--tokenizer", required=True, help="tokenizer.json made by tokenizer.py")
     p.add_argument("--embeddings", help=".npz made by embed.py; without it the initialisation is random")
-    p.add_argument("--constants", help="JSON made by calibrate.py: the constants of the start (default: those in start.py)")
+    p.add_argument("--constants", help="JSON made by calibrate.py: the constants of the start (default: those in start.py); its .npz is for --embeddings")
+    p.add_argument("--start-seed", type=int, default=1, help="of the codes and frames of the start, as for calibrate.py")
     p.add_argument("--work", required=True, help="folder for the encoded data, checkpoints and log")
     p.add_argument("--export", help="folder for the best exported model (default: WORK/export)")
     p.add_argument("--minutes", type=float, help="wall-clock cap, evaluations included")
-    p.add_argument("--steps", type=int, help="stop after so many steps; this, or --minutes, or both")
+    p.add_argument("--steps", type=int, help="stop after so many steps; this, or --minutes, or both; 0 exports the start as it is")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     p.add_argument("--resume", action="store_true", help="go on from WORK/last.pt; its spent time counts towards the cap")
     p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
@@ -118,7 +119,7 @@ def main():
     a = p.parse_args()
     if a.steps is None and a.minutes is None:
         p.error("one of --minutes and --steps is needed")
-    cap = a.minutes or float("inf")
+    cap = a.minutes if a.minutes is not None else float("inf")
     if a.device.startswith("cuda") and not torch.cuda.is_available():
         p.error("--device cuda: this PyTorch sees no CUDA device")
 
@@ -136,7 +137,7 @@ def main():
     model = Reranker(c, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, not a.exact)
     if a.embeddings:
         saved = read_json(a.constants)["constants"] if a.constants else None
-        structured(model, Start(c, tok, a.embeddings, saved, a.seed))
+        structured(model, Start(c, tok, a.embeddings, saved, a.start_seed))
         protect(model)
     model.to(group.device)
     ema = copy.deepcopy(model).requires_grad_(False)
@@ -155,7 +156,7 @@ def main():
     start = time.time()
     spent = lambda: before + (time.time() - start) / 60
     # The part of the run that is done: of its time or of its steps, whichever is further.
-    done = lambda: max(spent() / cap, step / a.steps if a.steps else 0.0)
+    done = lambda: max(spent() / max(cap, 1e-9), step / a.steps if a.steps else 0.0)
     log = open(os.path.join(a.work, "log.jsonl"), "a") if group.first else None
 
     def note(**kw):
@@ -195,7 +196,7 @@ def main():
     shown, acc = time.time(), []
     tensor = lambda x: torch.from_numpy(x).to(group.device)
     while True:
-        going = spent() < cap - 0.7 and not (a.steps and step >= a.steps)  # leaves time for the last evaluation
+        going = spent() < cap - 0.7 and not (a.steps is not None and step >= a.steps)  # leaves time for the last evaluation
         left, going = group.agree(1 - done(), going)
         if not going:
             break
