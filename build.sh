@@ -327,6 +327,7 @@ case ${1:-help} in
   test) run_tests ;;
   check) check ;;
   bench) shift; bench "$@" ;;
+  scale) scale ;;
   size) size ;;
   golden) golden ;;
   help | -h | --help) help ;;
