@@ -1,0 +1,6 @@
+//! The HTTP server: its dialects, what happens under load and over time, and the binary itself.
+#![cfg(feature = "server")]
+#![allow(missing_docs)]
+
+mod dialects;
+mod fake;
