@@ -25,8 +25,8 @@ use crate::{
     rerank::Part,
 };
 
-/// Between two attempts to load a model that could not be fetched.
-const RETRY: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(60)];
+/// The longest pause between two attempts to load a model that could not be fetched.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Whether there is a model.
 #[derive(Clone)]
@@ -146,7 +146,8 @@ impl Desk {
     /// # Errors
     /// As loading fails, where another attempt would fail likewise.
     pub(super) fn run(&self, load: &mut dyn FnMut() -> Result<Arc<dyn Engine>>) -> Result<()> {
-        let mut pause = RETRY[0];
+        let first = Duration::from_secs(self.retry_after);
+        let mut pause = first;
         loop {
             match load() {
                 Ok(engine) => {
@@ -157,7 +158,7 @@ impl Desk {
                     self.log.error("the engine was lost and is loaded again", &error);
                     let jobs = lock(&self.queue).fair.drain();
                     jobs.iter().for_each(|job| job.fail(Problem::of(&error, self.retry_after)));
-                    pause = RETRY[0];
+                    pause = first;
                 }
                 Err(error) => {
                     self.stage.send_replace(Stage::Failed);
@@ -170,7 +171,7 @@ impl Desk {
                     if self.rest(pause) {
                         return Ok(());
                     }
-                    pause = (pause * 2).min(RETRY[1]);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                     self.stage.send_replace(Stage::Loading);
                 }
             }

@@ -180,3 +180,146 @@ impl Batch<'_> {
         entry.next += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{
+        backend::Pace,
+        error::Result,
+        model::Logits,
+        random::SplitMix64,
+        rerank::{Part, Prompts},
+        server::{
+            engine::{EngineInfo, Spell},
+            job::{Counts, Ticket},
+        },
+    };
+
+    /// Only says how many rows a batch has.
+    struct Rows(usize);
+
+    impl Engine for Rows {
+        fn info(&self) -> EngineInfo {
+            unreachable!("nobody asks")
+        }
+        fn spell(&self, _: &Spell, _: &dyn Pace) -> Result<Prompts> {
+            unreachable!("nobody asks")
+        }
+        fn rows(&self, _: usize) -> usize {
+            self.0
+        }
+        fn knows(&self, shared: &[u32]) -> bool {
+            shared == [7]
+        }
+        fn score(&self, _: &[Part<'_>], _: &dyn Pace) -> Result<Vec<Vec<Logits>>> {
+            unreachable!("nobody asks")
+        }
+    }
+
+    /// A job of documents of such lengths behind a prefix.
+    fn job(shared: &[u32], lengths: &[usize]) -> Arc<Job> {
+        let counts = Arc::new(Mutex::new(Counts::default()));
+        let own: Vec<Vec<u32>> = lengths.iter().map(|n| vec![0; *n]).collect();
+        let prompts = Prompts { shared: shared.to_vec(), truncated: vec![false; own.len()], own };
+        Job::new(vec![prompts], Ticket::draw(&counts, 9).unwrap(), Box::new(|_, _, _| {})).0
+    }
+
+    fn taken(fair: &mut Fair, rows: usize, jobs: &[Arc<Job>]) -> Vec<(usize, Range<usize>)> {
+        let place = |share: &Share| jobs.iter().position(|j| Arc::ptr_eq(j, &share.job)).unwrap();
+        fair.take(&Rows(rows), None).into_iter().map(|s| (place(&s), s.documents)).collect()
+    }
+
+    #[test]
+    fn clients_get_equal_parts_of_a_batch() {
+        let jobs = [job(&[1], &[128; 1000]), job(&[2], &[128; 5]), job(&[3], &[64; 1000])];
+        let mut fair = Fair::default();
+        for (client, job) in ["a", "b", "c"].iter().zip(&jobs) {
+            fair.push(client, job.clone());
+        }
+        // With its prefix, a has room for three documents in 512 rows, as b, and c for seven; what is left of the batch goes to a.
+        assert_eq!(taken(&mut fair, 3 * 512, &jobs), [(0, 0..5), (1, 0..3), (2, 0..7)]);
+    }
+
+    #[test]
+    fn the_requests_of_one_client_take_turns() {
+        let jobs = [job(&[1], &[100; 1000]), job(&[2], &[100; 3])];
+        let mut fair = Fair::default();
+        jobs.iter().for_each(|job| fair.push("a", job.clone()));
+        let first = taken(&mut fair, 1024, &jobs);
+        assert!(first.contains(&(1, 0..3)), "{first:?}");
+    }
+
+    #[test]
+    fn a_long_document_does_not_wait_for_ever_for_short_ones() {
+        let jobs = [job(&[], &[10; 1000]), job(&[], &[900]), job(&[], &[10; 1000])];
+        let mut fair = Fair::default();
+        for (client, job) in ["a", "b", "c"].iter().zip(&jobs) {
+            fair.push(client, job.clone());
+        }
+        let first = taken(&mut fair, 1000, &jobs);
+        assert!(!first.iter().any(|(j, _)| *j == 1), "{first:?}");
+        let second = taken(&mut fair, 1000, &jobs);
+        assert_eq!(second[0], (1, 0..1));
+    }
+
+    #[test]
+    fn a_document_over_the_budget_goes_alone_and_a_known_prefix_is_free() {
+        let jobs = [job(&[7], &[5, 2000, 5])];
+        let mut fair = Fair::default();
+        fair.push("a", jobs[0].clone());
+        let batches: Vec<_> = (0..4).map(|_| taken(&mut fair, 10, &jobs)).collect();
+        assert_eq!(batches, [vec![(0, 0..1)], vec![(0, 1..2)], vec![(0, 2..3)], vec![]]);
+        let jobs = [job(&[7], &[5, 5]), job(&[8], &[4, 4])];
+        jobs.iter().for_each(|job| fair.push("a", job.clone()));
+        assert_eq!(taken(&mut fair, 10, &jobs), [(0, 0..2)]);
+        assert_eq!(taken(&mut fair, 10, &jobs), [(1, 0..2)]);
+    }
+
+    #[test]
+    fn jobs_that_are_gone_are_forgotten() {
+        let jobs = [job(&[], &[5; 9]), job(&[], &[5; 9])];
+        let mut fair = Fair::default();
+        jobs.iter().for_each(|job| fair.push("a", job.clone()));
+        jobs[0].leave();
+        assert_eq!(taken(&mut fair, 1000, &jobs), [(1, 0..9)]);
+        assert_eq!(fair.drain().len(), 0);
+    }
+
+    #[test]
+    fn every_document_goes_once_and_in_order_within_the_budget() {
+        let mut random = SplitMix64(5);
+        let mut below = |n: usize| random.next() as usize % n;
+        for _ in 0..300 {
+            let budget = 1 + below(600);
+            let mut fair = Fair::default();
+            let mut jobs: Vec<Arc<Job>> = Vec::new();
+            let mut next: Vec<usize> = Vec::new();
+            let mut idle = 0;
+            while idle < 2 {
+                if jobs.len() < 12 {
+                    let lengths: Vec<usize> = (0..1 + below(30)).map(|_| 1 + below(90)).collect();
+                    let shared = [1, 2, 3][..below(4)].to_vec();
+                    jobs.push(job(&shared, &lengths));
+                    next.push(0);
+                    fair.push(["a", "b", "c"][below(3)], jobs[jobs.len() - 1].clone());
+                }
+                let shares = taken(&mut fair, budget, &jobs);
+                idle = if shares.is_empty() { idle + 1 } else { 0 };
+                let mut rows = 0;
+                for (j, documents) in &shares {
+                    assert_eq!(documents.start, next[*j], "in order");
+                    next[*j] = documents.end;
+                    rows += jobs[*j].groups[0].own[documents.clone()].iter().map(Vec::len).sum::<usize>();
+                }
+                let alone = shares.len() == 1 && shares[0].1.len() == 1;
+                assert!(alone || rows <= budget, "{rows} rows of {budget}");
+            }
+            for (job, next) in jobs.iter().zip(&next) {
+                assert_eq!(job.groups[0].own.len(), *next, "all of them");
+            }
+        }
+    }
+}

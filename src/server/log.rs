@@ -60,11 +60,15 @@ pub(super) struct Log(pub(super) LogFormat);
 impl Log {
     /// A request was answered.
     pub(super) fn request(self, record: &Record<'_>) {
-        let failed = record.status >= 500 || record.error.is_some();
-        let level = if failed { "error" } else { "info" };
+        // What is refused for lack of room or time is no failure of the server's parts.
+        let level = match record.status {
+            _ if record.error.is_some() => "error",
+            429 | 503 | 504 => "warn",
+            _ => "info",
+        };
         match self.0 {
             LogFormat::Json => json(level, record),
-            LogFormat::Errors if !failed => {}
+            LogFormat::Errors if record.error.is_none() => {}
             LogFormat::Text | LogFormat::Errors => {
                 let Record { request_id, method, path, status, work, total_ms, .. } = record;
                 let Work { documents, tokens, cached, queue_ms, .. } = work;

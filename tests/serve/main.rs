@@ -2,5 +2,7 @@
 #![cfg(feature = "server")]
 #![allow(missing_docs)]
 
+mod behaviour;
+mod binary;
 mod dialects;
 mod fake;
