@@ -193,9 +193,7 @@ fn load(common: &Common, options: &Options) -> Load {
             note(common.quiet, warning);
         }
         note(common.quiet, &format!("{} is ready on {}: {}", info.name, info.device, info.device_reason));
-        let (instruction, template) = (common.instruction.clone(), common.template);
-        let engine: Arc<dyn Engine> =
-            Arc::new(Model { reranker, template, instruction, parse_special: common.parse_special });
+        let engine: Arc<dyn Engine> = Arc::new(Model::new(reranker, &common.request()));
         Ok(engine)
     })
 }

@@ -1,5 +1,7 @@
 //! What the server asks of whatever scores: a model, or arithmetic in tests.
 
+use std::sync::{Mutex, PoisonError};
+
 use futures::executor::block_on;
 
 use crate::{
@@ -65,14 +67,21 @@ pub trait Engine: Send + Sync {
 
 /// A loaded model as an engine.
 pub struct Model {
-    /// The model.
-    pub reranker: Reranker,
-    /// The form of the prompt.
-    pub template: Template,
-    /// For requests that bring none of their own; the model card's, if none.
-    pub instruction: Option<String>,
-    /// Recognise control tokens in the texts.
-    pub parse_special: bool,
+    reranker: Reranker,
+    template: Template,
+    instruction: Option<String>,
+    parse_special: bool,
+    /// Held while texts are spelled, where the memory is for one request's.
+    alone: Mutex<()>,
+}
+
+impl Model {
+    /// Of `how`, the form of the prompt, the instruction (for requests that bring none of their own) and the reading of control tokens are taken.
+    pub fn new(reranker: Reranker, how: &Request<'_>) -> Self {
+        let Request { template, instruction, parse_special, .. } = how;
+        let instruction = instruction.map(str::to_owned);
+        Self { reranker, template: *template, instruction, parse_special: *parse_special, alone: Mutex::default() }
+    }
 }
 
 impl Engine for Model {
@@ -100,6 +109,8 @@ impl Engine for Model {
             parse_special: self.parse_special,
             keep_prefix: true,
         };
+        let streams = self.reranker.info().streaming.is_some();
+        let _alone = streams.then(|| self.alone.lock().unwrap_or_else(PoisonError::into_inner));
         block_on(self.reranker.spell(&request, pace))
     }
 
