@@ -333,8 +333,8 @@ impl Api {
     }
 
     fn report(&self) -> Response<Body> {
-        let ((waiting, running), ready) = (self.desk.counts(), matches!(self.desk.stage(), Stage::Ready(_)));
-        let text = self.metrics.text(waiting, running > 0, ready);
+        let ready = matches!(self.desk.stage(), Stage::Ready(_));
+        let text = self.metrics.text(self.desk.waiting(), self.desk.is_computing(), ready);
         let response = Response::builder().header("content-type", "text/plain; version=0.0.4; charset=utf-8");
         response.body(text.into()).expect("a header of ours")
     }

@@ -4,7 +4,10 @@
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -45,6 +48,7 @@ pub(super) struct Desk {
     queue: Mutex<Queue>,
     wake: Condvar,
     counts: Arc<Mutex<Counts>>,
+    computing: AtomicBool,
     stage: watch::Sender<Stage>,
     max_queue: usize,
     batch_tokens: Option<usize>,
@@ -65,6 +69,7 @@ impl Desk {
             queue: Mutex::new(Queue { fair: Fair::default(), closed: false }),
             wake: Condvar::new(),
             counts: Arc::default(),
+            computing: AtomicBool::new(false),
             stage: watch::Sender::new(Stage::Loading),
             max_queue: options.max_queue,
             batch_tokens: options.batch_tokens,
@@ -101,16 +106,19 @@ impl Desk {
         Ticket::draw(&self.counts, self.max_queue).ok_or_else(|| Problem::busy(429, "busy", full, self.retry_after))
     }
 
-    /// How many requests wait, and how many are being computed.
-    pub(super) fn counts(&self) -> (usize, usize) {
-        let counts = lock(&self.counts);
-        (counts.waiting, counts.running)
+    /// How many requests wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.counts).waiting
+    }
+
+    /// Whether the engine computes.
+    pub(super) fn is_computing(&self) -> bool {
+        self.computing.load(Ordering::Relaxed)
     }
 
     /// Whether the next request would be refused.
     pub(super) fn is_full(&self) -> bool {
-        let (waiting, running) = self.counts();
-        waiting >= self.max_queue && waiting + running > 0
+        lock(&self.counts).are_full(self.max_queue)
     }
 
     pub(super) fn submit(&self, client: &str, job: Arc<Job>) {
@@ -152,9 +160,8 @@ impl Desk {
             match load() {
                 Ok(engine) => {
                     self.stage.send_replace(Stage::Ready(engine.clone()));
-                    let lost = self.work(&*engine);
+                    let Some(error) = self.work(&*engine) else { return Ok(()) };
                     self.stage.send_replace(Stage::Loading);
-                    let Some(error) = lost else { return Ok(()) };
                     self.log.error("the engine was lost and is loaded again", &error);
                     let jobs = lock(&self.queue).fair.drain();
                     jobs.iter().for_each(|job| job.fail(Problem::of(&error, self.retry_after)));
@@ -242,7 +249,9 @@ impl Desk {
             shares.iter().map(|s| Part { prompts: &s.job.groups[s.group], documents: s.documents.clone() }).collect();
         let started = Instant::now();
         // Nothing of ours is half done when the engine panics: scores are handed out afterwards.
+        self.computing.store(true, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| engine.score(&parts, &Wanted(shares))));
+        self.computing.store(false, Ordering::Relaxed);
         let rows = parts.iter().map(|p| p.prompts.own[p.documents.clone()].iter().map(Vec::len).sum::<usize>()).sum();
         self.metrics.batch(parts.len(), rows, started.elapsed());
         match result {

@@ -22,6 +22,13 @@ pub(super) struct Counts {
     pub(super) running: usize,
 }
 
+impl Counts {
+    /// Whether nobody more may wait, where `limit` may; one who would not have to may always come.
+    pub(super) fn are_full(&self, limit: usize) -> bool {
+        self.waiting >= limit && self.waiting + self.running > 0
+    }
+}
+
 /// A request's place in these counts.
 pub(super) struct Ticket {
     counts: Arc<Mutex<Counts>>,
@@ -32,7 +39,7 @@ impl Ticket {
     /// A place among those that wait, if at most `limit` may, or nobody is there at all.
     pub(super) fn draw(counts: &Arc<Mutex<Counts>>, limit: usize) -> Option<Self> {
         let mut now = lock(counts);
-        if now.waiting >= limit && now.waiting + now.running > 0 {
+        if now.are_full(limit) {
             return None;
         }
         now.waiting += 1;
