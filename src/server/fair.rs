@@ -1,12 +1,13 @@
 //! Whose documents are next. Clients take turns by the rows that they use (deficit round robin: M. Shreedhar and G. Varghese, 1995), and so do the
-//! requests of one client: a thousand documents delay five others by one batch, not by a thousand documents.
+//! requests of one client: a thousand documents delay five others by one batch, not by a thousand documents. Who comes anew is asked before those
+//! who have had a turn, for up to half of a batch (as the new flows of FQ-CoDel, RFC 8290): most requests are small, and done with that.
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use super::{engine::Engine, job::Job};
 
-/// Rows that a client gets before the next one is asked.
-const QUANTUM: usize = 512;
+/// A client's turn is this part of a batch.
+const TURNS: usize = 4;
 
 /// Documents of a job that go through the model in the next batch.
 pub(super) struct Share {
@@ -35,6 +36,9 @@ struct Entry {
 /// Jobs that wait, by client.
 #[derive(Default)]
 pub(super) struct Fair {
+    /// Clients that have had no turn yet.
+    new: VecDeque<Client>,
+    /// Those that had, the next one first.
     clients: VecDeque<Client>,
 }
 
@@ -61,46 +65,52 @@ enum Turn {
 impl Fair {
     pub(super) fn push(&mut self, client: &str, job: Arc<Job>) {
         let entry = Entry { job, group: 0, next: 0 };
-        match self.clients.iter_mut().find(|c| c.id == client) {
+        match self.new.iter_mut().chain(&mut self.clients).find(|c| c.id == client) {
             Some(known) => known.jobs.push_back(entry),
-            None => {
-                let jobs = VecDeque::from([entry]);
-                self.clients.push_back(Client { id: client.into(), credit: 0, jobs });
-            }
+            None => self.new.push_back(Client { id: client.into(), credit: 0, jobs: [entry].into() }),
         }
     }
 
     /// Forgets jobs that nobody waits for.
     pub(super) fn tidy(&mut self) {
-        for client in &mut self.clients {
-            client.jobs.retain(|entry| !entry.job.is_gone());
+        for clients in [&mut self.new, &mut self.clients] {
+            clients.iter_mut().for_each(|client| client.jobs.retain(|entry| !entry.job.is_gone()));
+            clients.retain(|client| !client.jobs.is_empty());
         }
-        self.clients.retain(|client| !client.jobs.is_empty());
     }
 
     /// All jobs.
     pub(super) fn drain(&mut self) -> Vec<Arc<Job>> {
-        self.clients.drain(..).flat_map(|client| client.jobs).map(|entry| entry.job).collect()
+        let clients = self.new.drain(..).chain(self.clients.drain(..));
+        clients.flat_map(|client| client.jobs).map(|entry| entry.job).collect()
     }
 
     /// The documents of the next batch: nothing if there are none, else one at least. `most` bounds its rows where the engine's own choice does not.
     pub(super) fn take(&mut self, engine: &dyn Engine, most: Option<usize>) -> Vec<Share> {
         self.tidy();
+        let rows = most.unwrap_or(usize::MAX).min(engine.rows(0));
         let mut batch = Batch { engine, most, rows: 0, budget: 0, shares: Vec::new() };
-        let mut full = VecDeque::new();
-        while let Some(mut client) = self.clients.pop_front() {
-            client.credit += QUANTUM;
+        let (mut new_and_full, mut full) = (VecDeque::new(), VecDeque::new());
+        loop {
+            let new = batch.rows < rows / 2 || self.clients.is_empty();
+            let (mut client, new) = match (new.then(|| self.new.pop_front()).flatten(), self.clients.front()) {
+                (Some(client), _) => (client, true),
+                (None, Some(_)) => (self.clients.pop_front().expect("there is one"), false),
+                (None, None) => break,
+            };
+            client.credit += (rows / TURNS).max(1);
             match client.turn(&mut batch) {
                 Turn::Spent => {
                     client.jobs.rotate_left(1);
                     self.clients.push_back(client);
                 }
+                Turn::Full if new => new_and_full.push_back(client),
                 Turn::Full => full.push_back(client),
                 Turn::Finished => {}
             }
         }
         // Whose document did not fit is first next time: it must not wait for ever for smaller ones.
-        self.clients = full;
+        (self.new, self.clients) = (new_and_full, full);
         batch.shares
     }
 }
@@ -239,8 +249,27 @@ mod tests {
         for (client, job) in ["a", "b", "c"].iter().zip(&jobs) {
             fair.push(client, job.clone());
         }
-        // With its prefix, a has room for three documents in 512 rows, as b, and c for seven; what is left of the batch goes to a.
-        assert_eq!(taken(&mut fair, 3 * 512, &jobs), [(0, 0..5), (1, 0..3), (2, 0..7)]);
+        // A turn is 384 rows: two documents of a and b, whose prefix counts, and five of c. Three more of a; then two of b fill the batch.
+        assert_eq!(taken(&mut fair, 3 * 512, &jobs), [(0, 0..5), (1, 0..4), (2, 0..5)]);
+    }
+
+    #[test]
+    fn who_comes_anew_is_asked_first_but_not_for_more_than_half_of_a_batch() {
+        let mut jobs = vec![job(&[], &[10; 1000]), job(&[], &[10; 1000])];
+        let mut fair = Fair::default();
+        fair.push("a", jobs[0].clone());
+        fair.push("b", jobs[1].clone());
+        taken(&mut fair, 100, &jobs);
+        for n in 0..9 {
+            jobs.push(job(&[], &[10]));
+            fair.push(&format!("new {n}"), jobs[2 + n].clone());
+        }
+        let second = taken(&mut fair, 100, &jobs);
+        let (new, old): (Vec<_>, Vec<_>) = second.iter().partition(|(j, _)| *j >= 2);
+        assert_eq!(new.iter().map(|(j, _)| *j).collect::<Vec<_>>(), [2, 3, 4, 5, 6]);
+        assert_eq!(old.iter().map(|(_, documents)| documents.len()).sum::<usize>(), 5);
+        let third = taken(&mut fair, 100, &jobs);
+        assert_eq!(third.iter().map(|(j, _)| *j).take(4).collect::<Vec<_>>(), [7, 8, 9, 10]);
     }
 
     #[test]

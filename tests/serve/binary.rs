@@ -229,8 +229,11 @@ fn what_cannot_be_served_is_refused_with_its_reason() {
         (&["--host", "everywhere"], 2, "--host"),
         (&["--timeout", "-1"], 2, "--timeout"),
     ] {
-        let all = [&["serve", "--port", "0"], arguments].concat();
-        let output = command(&all).stderr(Stdio::piped()).output().unwrap();
+        let output = command(&[&["serve"], arguments].concat())
+            .env("EDGE_RERANKER_PORT", "0")
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
         let message = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {message}");
         assert!(message.contains(words), "{arguments:?}: {message}");
