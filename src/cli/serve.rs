@@ -42,7 +42,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", env = "EDGE_RERANKER_HOST")]
     host: IpAddr,
     /// The port, 0 for any that is free
-    #[arg(long, value_name = "N", default_value_t = 8787, env = "EDGE_RERANKER_PORT")]
+    #[arg(long, value_name = "N", default_value = "8787", env = "EDGE_RERANKER_PORT", value_parser = port)]
     port: u16,
     /// A key that lets in, as Authorization: Bearer or x-api-key; may be given several times [default: everybody may ask]
     #[arg(long, value_name = "K", env = "EDGE_RERANKER_API_KEY", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
@@ -94,6 +94,12 @@ enum Format {
     Text,
     /// A JSON object a line
     Json,
+}
+
+/// Kubernetes sets `EDGE_RERANKER_PORT` to such an address in all containers beside a Service of this name: it is not meant for us.
+fn port(text: &str) -> Result<u16, String> {
+    let text = if text.starts_with("tcp://") { "8787" } else { text };
+    text.parse().map_err(|_| "expected a number from 0 to 65535".into())
 }
 
 fn from_one(text: &str) -> Result<usize, String> {

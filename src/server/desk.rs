@@ -6,7 +6,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -49,6 +49,8 @@ pub(super) struct Desk {
     wake: Condvar,
     counts: Arc<Mutex<Counts>>,
     computing: AtomicBool,
+    /// Requests that wait for the engine itself.
+    early: AtomicUsize,
     stage: watch::Sender<Stage>,
     max_queue: usize,
     batch_tokens: Option<usize>,
@@ -70,6 +72,7 @@ impl Desk {
             wake: Condvar::new(),
             counts: Arc::default(),
             computing: AtomicBool::new(false),
+            early: AtomicUsize::new(0),
             stage: watch::Sender::new(Stage::Loading),
             max_queue: options.max_queue,
             batch_tokens: options.batch_tokens,
@@ -83,12 +86,17 @@ impl Desk {
         self.stage.borrow().clone()
     }
 
-    /// The engine, waiting for it so long.
+    /// The engine, waiting for it so long, unless too many wait already.
     pub(super) async fn engine(&self, wait: Duration) -> Result<Arc<dyn Engine>, Problem> {
         let mut stage = self.stage.subscribe();
-        let settled = stage.wait_for(|stage| !matches!(stage, Stage::Loading));
-        // Whoever comes while nothing is ready waits; time is up, or the sender is gone with the server: both are said below.
-        let _ = tokio::time::timeout(wait, settled).await.is_ok_and(|r| r.is_ok());
+        if matches!(*stage.borrow(), Stage::Loading) {
+            let place = Place::take(&self.early);
+            if place.before <= self.max_queue {
+                let settled = stage.wait_for(|stage| !matches!(stage, Stage::Loading));
+                // Whether that came, or time is up: the stage says it.
+                let _ = tokio::time::timeout(wait, settled).await.is_ok_and(|settled| settled.is_ok());
+            }
+        }
         match self.stage() {
             Stage::Ready(engine) => Ok(engine),
             Stage::Failed => Err(self.unavailable("not-loaded", "The model could not be loaded: ask again later.")),
@@ -259,6 +267,24 @@ impl Desk {
             Ok(Err(e)) => Err(Failure::Error(e)),
             Err(payload) => Err(Failure::Panic(said(&*payload))),
         }
+    }
+}
+
+/// One of those that wait, while it does.
+struct Place<'a> {
+    all: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Place<'a> {
+    fn take(all: &'a AtomicUsize) -> Self {
+        Self { all, before: all.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

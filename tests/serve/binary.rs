@@ -227,7 +227,8 @@ fn what_cannot_be_served_is_refused_with_its_reason() {
         (&["--max-body", "8XB"], 2, "--max-body"),
         (&["--max-documents", "0"], 2, "--max-documents"),
         (&["--host", "everywhere"], 2, "--host"),
-        (&["--timeout", "-1"], 2, "--timeout"),
+        (&["--port", "65536"], 2, "--port"),
+        (&["--timeout=-1"], 2, "--timeout"),
     ] {
         let output = command(&[&["serve"], arguments].concat())
             .env("EDGE_RERANKER_PORT", "0")
