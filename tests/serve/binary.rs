@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
@@ -30,7 +31,11 @@ struct Server {
 
 impl Server {
     fn start(arguments: &[&str]) -> Self {
-        let all = [&["serve", "--port", "0", "--threads", "1", "--quiet"], arguments].concat();
+        Self::start_at("0", arguments)
+    }
+
+    fn start_at(port: &str, arguments: &[&str]) -> Self {
+        let all = [&["serve", "--port", port, "--threads", "1", "--quiet"], arguments].concat();
         let mut child = command(&all).spawn().unwrap();
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
@@ -47,20 +52,17 @@ impl Server {
         (reply.status().as_u16(), reply.body_mut().read_to_string().unwrap())
     }
 
+    fn address(&self) -> String {
+        self.url.trim_start_matches("http://").into()
+    }
+
     fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.url.trim_start_matches("http://")).unwrap()
+        TcpStream::connect(self.address()).unwrap()
     }
 
     /// Sends a request on a connection of its own.
     fn send(&self, body: &Value) -> TcpStream {
-        let mut stream = self.connect();
-        let body = body.to_string();
-        let head = format!(
-            "POST /v1/rerank HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all((head + &body).as_bytes()).unwrap();
-        stream
+        send(&self.address(), body).unwrap()
     }
 
     fn until(&self, line: &str) {
@@ -85,12 +87,26 @@ impl Drop for Server {
     }
 }
 
+fn send(address: &str, body: &Value) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(address)?;
+    let body = body.to_string();
+    let head =
+        format!("POST /v1/rerank HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all((head + &body).as_bytes())?;
+    Ok(stream)
+}
+
 /// Status and body.
-fn read(mut stream: TcpStream) -> (u16, Value) {
+fn read(stream: TcpStream) -> (u16, Value) {
+    try_read(stream).expect("a whole answer")
+}
+
+/// The same, of a server that may end at any moment.
+fn try_read(mut stream: TcpStream) -> Option<(u16, Value)> {
     let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
-    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("a whole answer: {text:?}"));
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    stream.read_to_string(&mut text).ok()?;
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, serde_json::from_str(body).ok()?))
 }
 
 fn small(n: usize) -> Value {
@@ -157,7 +173,7 @@ fn sigterm_lets_requests_end_and_takes_no_more() {
     let large = server.send(&large());
     server.until("busy 1");
     server.signal("-TERM");
-    let address = server.url.trim_start_matches("http://").to_owned();
+    let address = server.address();
     while TcpStream::connect(&address).is_ok() {
         thread::sleep(Duration::from_millis(5));
     }
@@ -190,6 +206,45 @@ fn a_connection_that_breaks_stops_its_work() {
     server.until("busy 0");
     server.until("requests_total{dialect=\"canonical\",status=\"499\"} 1");
     assert_eq!(read(server.send(&small(1))).0, 200);
+}
+
+#[test]
+fn clients_that_try_again_get_their_scores_though_the_server_is_killed() {
+    let mut server = Server::start(&["--max-queue", "2", "--cache", "0"]);
+    let address = server.address();
+    let wanted: Vec<Value> = (0..24).map(|n| results(&read(server.send(&small(n))))).collect();
+    let answered = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for client in 0..8 {
+            let (wanted, address, answered) = (&wanted, &address, &answered);
+            scope.spawn(move || {
+                for turn in 0..24 {
+                    let n = (client * 5 + turn) % 24;
+                    loop {
+                        match send(address, &small(n)).ok().and_then(try_read) {
+                            Some((200, reply)) => {
+                                assert_eq!(reply["results"], wanted[n], "client {client}, request {n}");
+                                answered.fetch_add(1, Ordering::Relaxed);
+                                break;
+                            }
+                            Some((status, reply)) => assert!([429, 503].contains(&status), "{status}: {reply}"),
+                            None => {}
+                        }
+                        thread::sleep(Duration::from_millis(5));
+                    }
+                }
+            });
+        }
+        for kill in 1..4 {
+            while answered.load(Ordering::Relaxed) < kill * 40 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            server.signal("-KILL");
+            server.child.wait().unwrap();
+            server = Server::start_at(address.rsplit(':').next().unwrap(), &["--max-queue", "2", "--cache", "0"]);
+        }
+    });
+    assert_eq!(answered.into_inner(), 8 * 24);
 }
 
 #[test]
