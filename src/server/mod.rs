@@ -4,12 +4,14 @@
 //! desk ([`desk`]), where documents of many requests fill one batch, fairly ([`fair`]). The same API as a JavaScript function is `pkg/src/server/`;
 //! `tests/dialects` holds requests and replies for both.
 
+mod answers;
 mod api;
 mod ask;
 mod auth;
 mod body;
 mod bounds;
 mod cache;
+mod call;
 mod cors;
 mod desk;
 mod dialects;
