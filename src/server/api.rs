@@ -2,7 +2,7 @@
 
 use std::{
     net::SocketAddr,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -37,7 +37,7 @@ use super::{
     routes,
     score::{Caller, Scorer, rank},
 };
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Gives the engine; called again after one was lost.
 pub type Load = Box<dyn FnMut() -> Result<Arc<dyn Engine>> + Send>;
@@ -63,7 +63,10 @@ impl Api {
         let desk = Arc::new(Desk::new(&options, metrics.clone(), log));
         let working = desk.clone();
         let thread = thread::Builder::new().name("compute".into()).spawn(move || {
-            let end = working.run(&mut *load);
+            let end = catch_unwind(AssertUnwindSafe(|| working.run(&mut *load))).unwrap_or_else(|payload| {
+                working.close(); // nobody computes any more
+                Err(Error::new(ErrorKind::DeviceLost, format!("the computing thread failed: {}", said(&*payload))))
+            });
             if end.is_err() {
                 failed();
             }

@@ -239,7 +239,8 @@ impl Desk {
                 Some(e)
             }
             Err(_) if shares.len() > 1 => {
-                shares.iter().find_map(|share| self.turn(engine, std::slice::from_ref(share)))
+                let mut wanted = shares.iter().filter(|share| !share.job.is_gone());
+                wanted.find_map(|share| self.turn(engine, std::slice::from_ref(share)))
             }
             Err(Failure::Error(e)) => {
                 shares.iter().for_each(|share| share.job.fail(Problem::of(&e, self.retry_after)));
@@ -263,7 +264,8 @@ impl Desk {
         let rows = parts.iter().map(|p| p.prompts.own[p.documents.clone()].iter().map(Vec::len).sum::<usize>()).sum();
         self.metrics.batch(parts.len(), rows, started.elapsed());
         match result {
-            Ok(Ok(logits)) => Ok(logits),
+            Ok(Ok(logits)) if logits.iter().map(Vec::len).eq(parts.iter().map(|p| p.documents.len())) => Ok(logits),
+            Ok(Ok(_)) => Err(Failure::Panic("the engine gave too few scores or too many".into())),
             Ok(Err(e)) => Err(Failure::Error(e)),
             Err(payload) => Err(Failure::Panic(said(&*payload))),
         }

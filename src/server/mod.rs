@@ -1,7 +1,7 @@
 //! The HTTP API of one model: other rerankers' clients ask it as they ask their own servers. `docs/server.md` says how to run it.
 //!
-//! A request is read in the words of its dialect ([`dialects`]), its texts become tokens beside the computing thread ([`score`]), and wait at the
-//! desk ([`desk`]), where documents of many requests fill one batch, fairly ([`fair`]). The same API as a JavaScript function is `pkg/src/server/`;
+//! A request is read in the words of its dialect (`dialects`), its texts become tokens beside the computing thread (`score`), and wait at the
+//! desk (`desk`), where documents of many requests fill one batch, fairly (`fair`). The same API as a JavaScript function is `pkg/src/server/`;
 //! `tests/dialects` holds requests and replies for both.
 
 mod answers;

@@ -211,7 +211,7 @@ async fn a_request_that_takes_too_long_is_told_so_and_given_up() {
 async fn one_request_that_fails_harms_no_other() {
     let fake = Fake::default();
     let api = api(quiet(), &fake);
-    for (bad, status) in [("!panic", 500), ("!oom", 500), ("!nan", 500)] {
+    for (bad, status) in [("!panic", 500), ("!oom", 500), ("!nan", 500), ("!few", 500)] {
         let held = hold(&api, &fake).await;
         let bad = spawn(&api, simple(bad), peer(1));
         let good: Vec<_> = (1..4).map(|n| (n, spawn(&api, ask(&known(n).0, &known(n).1), peer(n as u8 + 1)))).collect();
@@ -282,10 +282,14 @@ async fn a_load_that_failed_is_tried_again_unless_it_cannot_succeed() {
     }
     let (told, heard) = std::sync::mpsc::channel();
     let load = || Err(Error::new(ErrorKind::BadModel, "no model at all"));
-    let api = Api::start(quiet(), Box::new(load), move || told.send(()).unwrap());
+    let ends = told.clone();
+    let api = Api::start(quiet(), Box::new(load), move || ends.send(()).unwrap());
     heard.recv().unwrap();
     assert_eq!(get(&api, "/health").await.json()["status"], "failed");
     assert_eq!(api.close().unwrap_err().kind(), ErrorKind::BadModel);
+    let panics = || panic!("a bug");
+    let api = Api::start(quiet(), Box::new(panics), move || told.send(()).unwrap());
+    heard.recv().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -126,6 +126,9 @@ fn score(part: &Part<'_>) -> Result<Vec<Logits>> {
     if is("!lost") {
         return Err(Error::new(ErrorKind::DeviceLost, "the GPU was lost at 0x1234"));
     }
+    if is("!few") {
+        return Ok(Vec::new());
+    }
     assert!(!is("!panic"), "the engine panics at 0x1234");
     let one = |own: &Vec<u32>| {
         let words = &own[..own.len() - 1];
