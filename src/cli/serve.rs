@@ -25,6 +25,11 @@ use crate::{
 /// Threads that read and write for clients: the work is done elsewhere.
 const TALKERS: usize = 4;
 
+/// Rows of a batch on the CPU for each of so many threads: fewer cost throughput, more cost a small request beside large ones its short wait. Measured
+/// in docs/server.md.
+const ROWS: usize = 1024;
+const MOST_THREADS: usize = 4;
+
 /// Serves the HTTP API that other rerankers' clients speak.
 #[derive(Args)]
 #[command(after_help = "\
@@ -68,7 +73,7 @@ pub(crate) struct Options {
     /// The most requests that wait while others compute; more get 429
     #[arg(long, value_name = "N", default_value_t = 64, env = "EDGE_RERANKER_MAX_QUEUE")]
     max_queue: usize,
-    /// The most tokens that go through the model together, of whichever requests [default: what the device likes best]
+    /// The most tokens that go through the model together, of whichever requests [default: on the CPU 1,024 for a thread, 4,096 at most; on others what is best for them]
     #[arg(long, value_name = "N", env = "EDGE_RERANKER_BATCH_TOKENS", value_parser = from_one)]
     batch_tokens: Option<usize>,
     /// Seconds from a request to its answer, 0 for no limit; a client may ask for less with x-request-timeout-ms
@@ -199,8 +204,12 @@ fn load(common: &Common, options: &Options) -> Load {
             note(common.quiet, warning);
         }
         note(common.quiet, &format!("{} is ready on {}: {}", info.name, info.device, info.device_reason));
-        let engine: Arc<dyn Engine> = Arc::new(Model::new(reranker, &common.request()));
-        Ok(engine)
+        let computes_here = info.device == "cpu" && info.streaming.is_none();
+        let mut model = Model::new(reranker, &common.request());
+        if computes_here {
+            model = model.at_once(ROWS * common.threads().clamp(1, MOST_THREADS));
+        }
+        Ok(Arc::new(model) as Arc<dyn Engine>)
     })
 }
 

@@ -64,7 +64,7 @@ impl Api {
         let working = desk.clone();
         let thread = thread::Builder::new().name("compute".into()).spawn(move || {
             let end = catch_unwind(AssertUnwindSafe(|| working.run(&mut *load))).unwrap_or_else(|payload| {
-                working.close(); // nobody computes any more
+                working.give_up();
                 Err(Error::new(ErrorKind::DeviceLost, format!("the computing thread failed: {}", said(&*payload))))
             });
             if end.is_err() {

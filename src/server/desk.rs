@@ -157,6 +157,12 @@ impl Desk {
             .for_each(|job| job.fail(self.unavailable("draining", "The server is about to end: ask another one.")));
     }
 
+    /// Nobody computes any more.
+    pub(super) fn give_up(&self) {
+        self.stage.send_replace(Stage::Failed);
+        self.close();
+    }
+
     /// What the computing thread does until the desk is closed. `load` gives the engine, and another one after one was lost.
     ///
     /// # Errors

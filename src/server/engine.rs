@@ -71,6 +71,8 @@ pub struct Model {
     template: Template,
     instruction: Option<String>,
     parse_special: bool,
+    /// The most rows at once, where that is less than the backend likes best.
+    most: usize,
     /// Held while texts are spelled, where the memory is for one request's.
     alone: Mutex<()>,
 }
@@ -80,7 +82,21 @@ impl Model {
     pub fn new(reranker: Reranker, how: &Request<'_>) -> Self {
         let Request { template, instruction, parse_special, .. } = how;
         let instruction = instruction.map(str::to_owned);
-        Self { reranker, template: *template, instruction, parse_special: *parse_special, alone: Mutex::default() }
+        Self {
+            reranker,
+            template: *template,
+            instruction,
+            parse_special: *parse_special,
+            most: usize::MAX,
+            alone: Mutex::default(),
+        }
+    }
+
+    /// Takes at most so many rows at once: the backend's own choice is made for the throughput of one request, and all others wait for its end.
+    #[must_use]
+    pub fn at_once(mut self, rows: usize) -> Self {
+        self.most = rows;
+        self
     }
 }
 
@@ -115,7 +131,8 @@ impl Engine for Model {
     }
 
     fn rows(&self, shared: usize) -> usize {
-        self.reranker.rows_at_once(shared)
+        // Documents behind a long prefix share it among more of them.
+        self.reranker.rows_at_once(shared).min(self.most.max(2 * shared))
     }
 
     fn knows(&self, shared: &[u32]) -> bool {

@@ -15,6 +15,7 @@ const USAGE = `node tests/bench/serve.mjs [options]
   --documents 10           of a request
   --words 60               of a document
   --same                   one query in all requests: what was computed of it is known
+  --beside                 one more client sends requests of 1,000 documents all the time
   --repeat 3               the row with the median of requests a second is shown
   --wrk 'wrk'              how to run wrk, such as 'taskset -c 1 wrk'
   -- OPTIONS               of the server, such as --model 0.6b-q8 --threads 1`;
@@ -28,6 +29,7 @@ const { values, positionals } = parseArgs({
     documents: { type: 'string', default: '10' },
     words: { type: 'string', default: '60' },
     same: { type: 'boolean', default: false },
+    beside: { type: 'boolean', default: false },
     repeat: { type: 'string', default: '3' },
     wrk: { type: 'string', default: 'wrk' },
     help: { type: 'boolean', default: false },
@@ -68,13 +70,30 @@ async function used({ pid }) {
 const metric = (text, name) => Number(new RegExp(`^edge_reranker_${name} (.*)$`, 'm').exec(text)[1]);
 const metrics = async (url) => (await fetch(`${url}/metrics`)).text();
 
+// Sends requests of 1,000 documents until told to stop; resolves to how many were answered.
+async function large(url, signal) {
+  const documents = Array.from({ length: 1000 }, (_, n) => `${'a river, a train and the capital '.repeat(Number(values.words) / 6)}${n}`);
+  for (let answered = 0; ; answered++) {
+    const body = JSON.stringify({ query: `Which one is number ${answered}?`, documents });
+    const done = fetch(`${url}/v1/rerank`, { method: 'POST', headers: { 'content-type': 'application/json' }, body, signal });
+    const response = await done.catch(() => null);
+    if (signal.aborted) return answered;
+    if (response?.status !== 200) throw new Error(`a large request was answered with ${response?.status}`);
+    await response.arrayBuffer();
+  }
+}
+
 async function row(clients) {
   const { url, child, ended } = await serve();
+  const stop = new AbortController();
+  const beside = values.beside ? large(url, stop.signal) : null;
   await load(url, clients, 1);
   const [before, start] = [await metrics(url), await used(child)];
   const result = await load(url, clients, values.seconds);
   const [after, end] = [await metrics(url), await used(child)];
   const more = (name) => metric(after, name) - metric(before, name);
+  stop.abort();
+  await beside;
   const batches = more('batch_duration_seconds_count');
   child.kill('SIGTERM');
   if ((await ended) !== 0) throw new Error('the server did not end well');
@@ -90,7 +109,7 @@ for (const clients of values.clients.split(',').map(Number)) {
 }
 
 const { documents, words, repeat, seconds } = values;
-console.log(`${cpus()[0].model}, Node ${process.version}; ${documents} documents of ${words} words, ${values.same ? 'one query' : 'each query new'}; median of ${repeat} runs of ${seconds} s\n`);
+console.log(`${cpus()[0].model}, Node ${process.version}; ${documents} documents of ${words} words, ${values.same ? 'one query' : 'each query new'}${values.beside ? '; beside a client with 1,000 documents' : ''}; median of ${repeat} runs of ${seconds} s\n`);
 console.log('| clients | requests/s | p50 ms | p95 ms | p99 ms | processor ms for 1,000 tokens | requests in a batch | document tokens/s | refused | broken |');
 console.log('|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|');
 for (const { clients, perSecond, p50, p95, p99, processor, perBatch, tokens, refused, broken } of rows) {

@@ -290,6 +290,7 @@ async fn a_load_that_failed_is_tried_again_unless_it_cannot_succeed() {
     let panics = || panic!("a bug");
     let api = Api::start(quiet(), Box::new(panics), move || told.send(()).unwrap());
     heard.recv().unwrap();
+    assert!(api.close().unwrap_err().to_string().contains("a bug"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
