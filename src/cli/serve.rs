@@ -195,7 +195,7 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
 }
 
 fn load(common: &Common, options: &Options) -> Load {
-    let (common, prefixes) = (common.clone(), options.prefix_cache as u64);
+    let (common, prefixes, batch_tokens) = (common.clone(), options.prefix_cache as u64, options.batch_tokens);
     Box::new(move || {
         let mut reranker = model::load(&common)?;
         reranker.keep_prefixes(prefixes);
@@ -205,9 +205,10 @@ fn load(common: &Common, options: &Options) -> Load {
         }
         note(common.quiet, &format!("{} is ready on {}: {}", info.name, info.device, info.device_reason));
         let computes_here = info.device == "cpu" && info.streaming.is_none();
+        let rows = computes_here.then(|| ROWS * common.threads().clamp(1, MOST_THREADS));
         let mut model = Model::new(reranker, &common.request());
-        if computes_here {
-            model = model.at_once(ROWS * common.threads().clamp(1, MOST_THREADS));
+        if let Some(rows) = batch_tokens.or(rows) {
+            model = model.at_once(rows);
         }
         Ok(Arc::new(model) as Arc<dyn Engine>)
     })
