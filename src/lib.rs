@@ -30,6 +30,8 @@ pub mod model;
 pub mod plan;
 mod random;
 pub mod rerank;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod text;
 pub mod weights;
 

@@ -5,7 +5,7 @@ mod common;
 use common::{GoldenModel, golden, load};
 use edge_reranker::{
     backend::Free,
-    rerank::{Request, Reranker, Scores},
+    rerank::{Part, Prompts, Request, Reranker, Scores},
 };
 use futures::executor::block_on;
 
@@ -94,6 +94,38 @@ fn every_model_agrees_with_the_reference() {
     let models = golden().models;
     assert!(models.len() >= 10, "the golden models are there");
     models.iter().for_each(agrees);
+}
+
+#[test]
+fn requests_in_one_pass_equal_themselves_alone_to_the_last_bit() {
+    for name in ["tiny-f32", "odd-bf16", "every-type.gguf"] {
+        let mut reranker = load(name);
+        let golden = golden();
+        let requests: Vec<Request> =
+            golden.requests.iter().filter(|r| r.error.is_none()).map(|r| r.request()).collect();
+        let alone: Vec<Vec<f32>> = requests.iter().map(|r| differences(&score(&reranker, r))).collect();
+        let prompts: Vec<Prompts> = requests.iter().map(|r| block_on(reranker.spell(r, &Free)).unwrap()).collect();
+        // Of each request, the documents in so many parts; and with nothing kept of the prefixes, with little, and with all.
+        for (parts_of_each, bytes) in [(1, 0), (1, 1 << 30), (2, 100_000), (3, 1 << 30)] {
+            reranker.keep_prefixes(bytes);
+            for _ in 0..2 {
+                let mut got: Vec<Vec<f32>> = vec![Vec::new(); prompts.len()];
+                for pass in 0..parts_of_each {
+                    let part = |p: &'_ Prompts| {
+                        let (n, at) = (p.own.len(), |i: usize| p.own.len() * i / parts_of_each);
+                        at(pass)..if pass + 1 == parts_of_each { n } else { at(pass + 1) }
+                    };
+                    let parts: Vec<Part> = prompts.iter().map(|p| Part { prompts: p, documents: part(p) }).collect();
+                    let logits = block_on(reranker.score_together(&parts, &Free)).unwrap();
+                    for (got, logits) in got.iter_mut().zip(logits) {
+                        got.extend(logits.iter().map(|l| l.difference));
+                    }
+                }
+                assert_eq!(got, alone, "{name}, {parts_of_each} parts, {bytes} bytes");
+            }
+        }
+        assert!(prompts.iter().any(|p| reranker.keeps(&p.shared)));
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use common::{golden, load, load_with};
 use edge_reranker::{
     backend::{Free, GpuOptions, Pace, gpu::adapters},
-    rerank::{Device, LoadOptions, Request, Reranker, Scores},
+    rerank::{Device, LoadOptions, Part, Request, Reranker, Scores},
 };
 use futures::executor::block_on;
 
@@ -125,6 +125,29 @@ fn a_prefix_kept_for_the_next_request_changes_nothing() {
             assert_eq!(kept.prefix_reused, reused);
             for (a, b) in differences(&kept).iter().zip(&fresh) {
                 assert!((a - b).abs() < 1e-4, "{a} and {b} on {adapter}");
+            }
+        }
+    });
+}
+
+#[test]
+fn requests_scored_together_equal_themselves_alone() {
+    everywhere(|adapter, _| {
+        let mut reranker = load_with("tiny-f32", options(adapter));
+        reranker.keep_prefixes(1 << 20);
+        let request =
+            |query| Request { query, documents: vec!["the old fox", "snow", "a red fox runs"], ..Request::default() };
+        let requests = ["fox", "what falls in winter?", "red", "fox"].map(request);
+        let prompts = requests.each_ref().map(|r| block_on(reranker.spell(r, &Free)).unwrap());
+        // Twice: the second time, all prefixes are known.
+        for documents in [0..2, 1..3] {
+            let parts = prompts.each_ref().map(|prompts| Part { prompts, documents: documents.clone() });
+            let together = block_on(reranker.score_together(&parts, &Free)).unwrap();
+            for (request, logits) in requests.iter().zip(together) {
+                let alone = differences(&score(&reranker, request));
+                for (a, b) in logits.iter().zip(&alone[documents.clone()]) {
+                    assert!((a.difference - b).abs() < 1e-4, "{} and {b} on {adapter}", a.difference);
+                }
             }
         }
     });

@@ -63,4 +63,21 @@ pub trait Backend: MaybeSend {
         kept: &'a mut KeptPrefix,
         pace: &'a dyn Pace,
     ) -> BoxFuture<'a, Result<Vec<Logits>>>;
+
+    /// The logits of several batches, each with a prefix of its own and what is kept of it. One after the other, unless the backend can take them
+    /// through the layers together.
+    fn logits_together<'a>(
+        &'a self,
+        batches: &'a [Batch],
+        kept: &'a mut [KeptPrefix],
+        pace: &'a dyn Pace,
+    ) -> BoxFuture<'a, Result<Vec<Vec<Logits>>>> {
+        Box::pin(async move {
+            let mut all = Vec::with_capacity(batches.len());
+            for (batch, kept) in batches.iter().zip(kept) {
+                all.push(self.logits(batch, kept, pace).await?);
+            }
+            Ok(all)
+        })
+    }
 }

@@ -1,4 +1,4 @@
-//! The command line: `edge-reranker rank | score | tokenize | eval | inspect | download | quantize | bench`.
+//! The command line: `edge-reranker rank | score | tokenize | eval | inspect | download | quantize | bench | serve`.
 //!
 //! Results go to standard output, notes and progress bars to standard error. Every verb takes the options of `Common` and
 //! writes through one buffered handle, so that a reader who goes away (`| head`) ends the run quietly.
@@ -16,6 +16,7 @@ mod progress;
 mod quantize;
 mod rank;
 mod score;
+mod serve;
 mod table;
 mod tokenize;
 #[cfg(feature = "gpu")]
@@ -67,7 +68,8 @@ Examples:
   edge-reranker score pairs.jsonl > scores.jsonl
   edge-reranker eval --data dev/ --model 0.6b-q8
   edge-reranker inspect model.gguf
-  edge-reranker bench --documents 50 --tokens 256";
+  edge-reranker bench --documents 50 --tokens 256
+  edge-reranker serve --port 8787";
 
 /// Score query-document pairs with Qwen3-Reranker models.
 #[derive(Parser)]
@@ -89,6 +91,7 @@ enum Verb {
     Download(download::Options),
     Quantize(quantize::Options),
     Bench(bench::Options),
+    Serve(serve::Options),
 }
 
 /// The options that every verb takes.
@@ -196,7 +199,10 @@ fn with_tip(mut e: clap::Error, arguments: impl Iterator<Item = OsString>) -> cl
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::try_parse().unwrap_or_else(|e| with_tip(e, std::env::args_os()).exit());
-    interrupt::listen();
+    // The server ends in its own way: requests under way are answered.
+    if !matches!(cli.verb, Verb::Serve(_)) {
+        interrupt::listen();
+    }
     let mut out = BufWriter::new(std::io::stdout().lock());
     let (common, out_ref) = (&cli.common, &mut out);
     let outcome = match &cli.verb {
@@ -208,6 +214,7 @@ pub fn main() -> ExitCode {
         Verb::Download(options) => download::run(common, options, out_ref),
         Verb::Quantize(options) => quantize::run(common, options),
         Verb::Bench(options) => bench::run(common, options, out_ref),
+        Verb::Serve(options) => serve::run(common, options, out_ref),
     };
     // Results that were found before an error are results all the same.
     let flushed = out.flush();

@@ -7,14 +7,38 @@
 use std::ops::Range;
 
 use super::{
-    Batch, Prefix,
+    Batch, Joined, Prefix,
     step::{MatrixName as M, NormName, Rows, Slot, Step},
 };
 
-/// Plans the forward pass of `batch` through `layers` layers in chunks of at most `chunk` rows.
-pub fn forward(layers: usize, batch: &Batch, chunk: usize) -> Vec<Step> {
-    let all = || chunks(batch.tokens.len(), chunk).map(Rows::Batch);
-    let last = || chunks(batch.spans.len(), chunk).map(Rows::Last);
+/// What a plan depends on.
+#[derive(Clone, Copy, Debug)]
+pub struct Size {
+    /// T
+    pub rows: usize,
+    /// S
+    pub sequences: usize,
+    /// Whether a prefix is to be kept.
+    pub keeps: bool,
+}
+
+impl From<&Batch> for Size {
+    fn from(b: &Batch) -> Self {
+        Self { rows: b.tokens.len(), sequences: b.spans.len(), keeps: b.prefix == Prefix::Keep }
+    }
+}
+
+impl From<&Joined<'_>> for Size {
+    fn from(j: &Joined<'_>) -> Self {
+        Self { rows: j.rows(), sequences: j.sequences(), keeps: j.keeps() }
+    }
+}
+
+/// Plans the forward pass of a batch, or of several together, through `layers` layers in chunks of at most `chunk` rows.
+pub fn forward(layers: usize, size: impl Into<Size>, chunk: usize) -> Vec<Step> {
+    let Size { rows, sequences, keeps } = size.into();
+    let all = || chunks(rows, chunk).map(Rows::Batch);
+    let last = || chunks(sequences, chunk).map(Rows::Last);
     let mut plan = vec![Step::Embed];
     for layer in 0..layers {
         plan.push(Step::Layer(layer));
@@ -24,12 +48,12 @@ pub fn forward(layers: usize, batch: &Batch, chunk: usize) -> Vec<Step> {
             plan.push(matmul(M::V, Slot::Normed, Slot::Value, &rows));
             plan.push(Step::HeadNormRope { slot: Slot::Key, rows });
         }
-        if batch.prefix == Prefix::Keep {
+        if keeps {
             plan.push(Step::KeepPrefix(layer));
         }
         if layer + 1 < layers {
             // One chunk is still normed from before its keys and values.
-            let normed = batch.tokens.len() <= chunk;
+            let normed = rows <= chunk;
             all().for_each(|rows| mix(&mut plan, layer, rows, normed));
         } else {
             plan.push(Step::TakeLast);

@@ -4,8 +4,10 @@
 
 mod batch;
 mod forward;
+mod joined;
 mod step;
 
 pub use batch::{Batch, Before, Piece, Prefix, Span, pack};
-pub use forward::forward;
+pub use forward::{Size, forward};
+pub use joined::Joined;
 pub use step::{MatrixName, NormName, Rows, Slot, Step};

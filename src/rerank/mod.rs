@@ -5,21 +5,25 @@ mod info;
 #[cfg(feature = "cli")]
 pub mod lexical;
 pub mod metrics;
+mod prefixes;
+mod prompts;
 mod rank;
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use web_time::Instant;
 
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use device::gpu_for;
 pub use info::{ModelInfo, Streaming};
+use prefixes::Prefixes;
+pub use prompts::{Part, Prompts};
 pub use rank::{
     Billed, Meta, MetaTokens, RankOptions, Ranked, Reply, ReplyDocument, ReplyResult, Usage, Version, rank, reply,
 };
 
 use crate::{
-    backend::{Backend, KeptPrefix, Pace, cpu::check_memory},
+    backend::{Backend, Pace, cpu::check_memory},
     error::{Error, ErrorKind, Place, Result},
     model::{DEFAULT_INSTRUCTION, DEFAULT_MAX_LENGTH, Logits, Template},
     plan::{Before, pack},
@@ -143,8 +147,8 @@ pub struct Reranker {
     tokenizer: Tokenizer,
     backend: Box<dyn Backend>,
     info: ModelInfo,
-    /// The prefix of the last request that asked to keep it.
-    kept: Mutex<Option<(Vec<u32>, KeptPrefix)>>,
+    /// The prefix of the last request that asked to keep it, or of several.
+    kept: Mutex<Prefixes>,
 }
 
 impl Reranker {
@@ -171,7 +175,8 @@ impl Reranker {
         info.fingerprint = file.fingerprint().await?;
         let backend = device::load(file, answers, &options, &mut progress, &mut info).await?;
         backend.device().clone_into(&mut info.device);
-        Ok(Self { tokenizer, backend, info, kept: Mutex::default() })
+        let kept = Prefixes::one((backend.kept_bytes() / info.kept_row_bytes()) as usize);
+        Ok(Self { tokenizer, backend, info, kept: kept.into() })
     }
 
     /// Frees what lies on a GPU, at once and whoever still holds the model: its calls fail with `device-lost` from here on.
@@ -207,19 +212,13 @@ impl Reranker {
     /// `too-long`, `bad-input`, `oom`, `aborted`, or `bad-model` for a logit that is no number.
     pub async fn score(&self, request: &Request<'_>, pace: &dyn Pace, on_score: OnScore<'_>) -> Result<Scores> {
         let started = Instant::now();
-        let mut speller = speller(&self.tokenizer, self.info.context_length, request)?;
-        for (i, document) in request.documents.iter().enumerate() {
-            speller.push(document).at(|| format!("documents[{i}]"))?;
-            pace.breathe().await?;
-        }
-        let spelling = speller.finish();
+        let spelling = spell(&self.tokenizer, self.info.context_length, request, pace).await?;
         self.check_fits(&spelling)?;
         let tokenize_ms = milliseconds(started);
         let started = Instant::now();
         let own: Vec<&[u32]> = spelling.prompts.iter().map(|p| &p.own[..]).collect();
-        let kept_rows = (self.backend.kept_bytes() / self.info.kept_row_bytes()) as usize;
-        let lock = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = if request.keep_prefix { lock().take().filter(|(ids, _)| *ids == spelling.shared) } else { None };
+        let kept_rows = self.prefixes().most();
+        let known = if request.keep_prefix { self.prefixes().take(&spelling.shared) } else { None };
         let before = match (&known, request.keep_prefix) {
             (Some(_), _) => Before::Known,
             (None, true) => Before::Wanted,
@@ -227,7 +226,7 @@ impl Reranker {
         };
         let rows = self.backend.batch_rows(spelling.shared.len());
         let batches = pack(&spelling.shared, &own, rows, kept_rows, before);
-        let mut kept = known.map(|(_, kept)| kept).unwrap_or_default();
+        let mut kept = known.unwrap_or_default();
         let shared = spelling.shared.len();
         let mut scored = Vec::with_capacity(own.len());
         for batch in &batches {
@@ -242,8 +241,9 @@ impl Reranker {
         }
         if request.keep_prefix {
             let there = before == Before::Known || !batches.is_empty();
-            let fits = |ids: &[u32]| there && !ids.is_empty() && ids.len() <= kept_rows;
-            *lock() = Some((spelling.shared, kept)).filter(|(ids, _)| fits(ids));
+            if there {
+                self.prefixes().put(spelling.shared, kept);
+            }
         }
         let computed: usize = batches.iter().map(|b| b.tokens.len()).sum();
         let asked: usize = scored.iter().map(|s| s.tokens).sum();
@@ -254,6 +254,10 @@ impl Reranker {
             infer_ms: milliseconds(started),
             warnings: self.warnings(request),
         })
+    }
+
+    fn prefixes(&self) -> MutexGuard<'_, Prefixes> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where weights are streamed, every prompt must go through the layers in one piece, and the ids of all of them are held meanwhile.
@@ -328,6 +332,16 @@ pub fn tokenize(tokenizer: &Tokenizer, context: usize, request: &Request) -> Res
         truncated: spelling.prompts.iter().map(|p| p.truncated).collect(),
         ids: spelling.prompts.iter().map(|p| [&spelling.shared[..], &p.own].concat()).collect(),
     })
+}
+
+/// Spells all prompts of a request.
+async fn spell(tokenizer: &Tokenizer, context: usize, request: &Request<'_>, pace: &dyn Pace) -> Result<Spelling> {
+    let mut speller = speller(tokenizer, context, request)?;
+    for (i, document) in request.documents.iter().enumerate() {
+        speller.push(document).at(|| format!("documents[{i}]"))?;
+        pace.breathe().await?;
+    }
+    Ok(speller.finish())
 }
 
 /// Checks the request and starts to spell it.

@@ -1,9 +1,11 @@
 // Every fixture of tests/dialects, through createFetchHandler; and every answer is one that /openapi.json describes.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { Validator } from '@seriousme/openapi-schema-validator';
 import Ajv from 'ajv/dist/2020.js';
 import { createFetchHandler } from '../../pkg/src/server.js';
+import { description } from '../dialects/openapi.mjs';
 import { FakeReranker, fixtures, matches, requestOf, send } from './node-server-fake.mjs';
 
 async function describe(options) {
@@ -64,6 +66,10 @@ test('/openapi.json is sound OpenAPI, with keys and without', async () => {
     assert.ok(valid, JSON.stringify(errors));
     assert.equal(validator.version, '3.1');
   }
+});
+
+test('the native server sends the same description', async () => {
+  assert.equal(await readFile(new URL('../../src/server/openapi.json', import.meta.url), 'utf8'), description, 'run: node tests/dialects/openapi.mjs');
 });
 
 test('every path that is described is served', async () => {

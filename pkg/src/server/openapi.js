@@ -13,11 +13,13 @@ const FAILURES = {
   400: failure('The request is wrong: the message says where.'),
   401: failure('The API key is missing or wrong.'),
   405: failure('Another method is needed.', { Allow: { schema: { type: 'string' } } }),
+  408: failure('The body did not arrive in time.'),
   413: failure('The body, a text, or the number of documents, queries or tokens is over the limit.'),
   415: failure('The body is not JSON.'),
   429: failure('Too many requests wait already.', RETRY),
   500: failure('The engine failed.'),
   503: failure('The model is being loaded, could not be, or its file has changed.', RETRY),
+  504: failure('The request took longer than it may.'),
 };
 // As Text Embeddings Inference answers.
 const TEI_FAILURES = { 422: failure('The request is wrong (body with `texts`).'), 424: failure('The engine failed (body with `texts`).') };

@@ -71,7 +71,7 @@ export const SCHEMAS = {
   },
   TokenizeRequest: { ...object({ query }, { documents, document, instruction: maybe.string }), anyOf: [{ required: ['documents'] }, { required: ['document'] }] },
   Tokens: object({ ids: list(list(count)), shared_prefix: count }),
-  Health: object({ status: { enum: ['ok', 'loading', 'failed'] }, model: maybe.string }),
+  Health: object({ status: { enum: ['ok', 'loading', 'failed', 'busy', 'draining'] }, model: maybe.string }),
   Info: object({ model_id: string, model_type: { type: 'object' }, max_input_length: count, max_client_batch_size: count, max_documents: count, max_body_bytes: count }, { max_tokens: maybe.count, max_queue: count, device: string, parameters: count, model_dtype: string }),
   Models: object({ object: { const: 'list' }, data: list(object({ id: string, object: { const: 'model' }, created: count, owned_by: string })) }),
 };

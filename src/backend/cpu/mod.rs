@@ -19,7 +19,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     kernels::head_norm_rope,
     model::{Config, Logits},
-    plan::{Batch, MatrixName, NormName, Prefix, Rows, Slot, Step, forward},
+    plan::{Batch, Joined, MatrixName, NormName, Prefix, Rows, Slot, Step, forward},
     weights::{BoxFuture, Layer, Loading, ModelFile},
 };
 
@@ -75,6 +75,18 @@ impl Cpu {
         self.threads.count()
     }
 
+    /// The logits of all sequences of these batches, in one pass.
+    async fn run(&self, batches: &[Batch], kept: &mut [KeptPrefix], pace: &dyn Pace) -> Result<Vec<Logits>> {
+        let config = self.network.config();
+        let joined = Joined::new(batches);
+        let plan = forward(config.layers, &joined, self.frame.chunk);
+        let mut run = Run::new(self, joined, kept)?;
+        for step in &plan {
+            run.step(step, pace).await?;
+        }
+        run.last.chunks_exact(config.hidden).map(|row| self.network.head().judge(row)).collect()
+    }
+
     /// Multiply-adds between two pauses on all threads.
     fn piece(&self) -> u64 {
         PIECE * self.threads.count() as u64
@@ -118,14 +130,19 @@ impl Backend for Cpu {
         kept: &'a mut KeptPrefix,
         pace: &'a dyn Pace,
     ) -> BoxFuture<'a, Result<Vec<Logits>>> {
+        let batches = std::slice::from_ref(batch);
+        Box::pin(async move { self.run(batches, std::slice::from_mut(kept), pace).await })
+    }
+
+    fn logits_together<'a>(
+        &'a self,
+        batches: &'a [Batch],
+        kept: &'a mut [KeptPrefix],
+        pace: &'a dyn Pace,
+    ) -> BoxFuture<'a, Result<Vec<Vec<Logits>>>> {
         Box::pin(async move {
-            let config = self.network.config();
-            let plan = forward(config.layers, batch, self.frame.chunk);
-            let mut run = Run::new(self, batch, kept)?;
-            for step in &plan {
-                run.step(step, pace).await?;
-            }
-            run.last.chunks_exact(config.hidden).map(|row| self.network.head().judge(row)).collect()
+            let mut logits = self.run(batches, kept, pace).await?.into_iter();
+            Ok(batches.iter().map(|batch| logits.by_ref().take(batch.spans.len()).collect()).collect())
         })
     }
 }
@@ -134,8 +151,13 @@ impl Backend for Cpu {
 struct Run<'a> {
     cpu: &'a Cpu,
     config: &'a Config,
-    batch: &'a Batch,
-    kept: &'a mut KeptPrefix,
+    batches: Joined<'a>,
+    /// One a batch.
+    kept: &'a mut [KeptPrefix],
+    /// `[T]`
+    tokens: Vec<u32>,
+    /// `[T]`
+    positions: Vec<u32>,
     layer: Option<Arc<Layer<Weight>>>,
     /// `[S]`
     last_rows: Vec<usize>,
@@ -183,21 +205,26 @@ fn buffer(rows: usize, width: usize) -> Result<Vec<f32>> {
 }
 
 impl<'a> Run<'a> {
-    fn new(cpu: &'a Cpu, batch: &'a Batch, kept: &'a mut KeptPrefix) -> Result<Self> {
+    fn new(cpu: &'a Cpu, batches: Joined<'a>, kept: &'a mut [KeptPrefix]) -> Result<Self> {
         let config = cpu.network.config();
-        let (t, s) = (batch.tokens.len(), batch.spans.len());
+        let (t, s) = (batches.rows(), batches.sequences());
         let chunk = cpu.frame.chunk.min(t.max(s));
-        if batch.prefix == Prefix::Keep {
-            kept.layers = vec![<[Vec<f32>; 2]>::default(); config.layers];
+        for (batch, kept) in batches.batches().iter().zip(&mut *kept) {
+            if batch.prefix == Prefix::Keep {
+                kept.layers = vec![<[Vec<f32>; 2]>::default(); config.layers];
+            }
         }
+        let positions = batches.positions();
         Ok(Self {
             cpu,
             config,
-            batch,
             kept,
             layer: None,
-            last_rows: batch.last_rows().collect(),
-            angles: angles(config, batch.positions.iter().max().map_or(0, |&p| p as usize + 1))?,
+            tokens: batches.tokens(),
+            last_rows: batches.last_rows(),
+            angles: angles(config, positions.iter().max().map_or(0, |&p| p as usize + 1))?,
+            positions,
+            batches,
             residual: buffer(t, config.hidden)?,
             last: buffer(s, config.hidden)?,
             normed: buffer(chunk, config.hidden)?,
@@ -224,7 +251,7 @@ impl<'a> Run<'a> {
 
     async fn step(&mut self, step: &Step, pace: &dyn Pace) -> Result<()> {
         match step {
-            Step::Embed => self.cpu.network.embed(&self.batch.tokens, &mut self.residual).await?,
+            Step::Embed => self.cpu.network.embed(&self.tokens, &mut self.residual).await?,
             Step::Layer(i) => {
                 // Gone before the next one comes: there may be no room for two.
                 self.layer = None;
@@ -236,10 +263,13 @@ impl<'a> Run<'a> {
             Step::MatMul { weight, from, to, rows } => self.matmul(*weight, *from, *to, rows, pace).await?,
             Step::HeadNormRope { slot, rows } => self.head_norm_rope(*slot, rows),
             Step::KeepPrefix(layer) => {
-                let (rows, width) = (self.batch.shared, self.config.kv_width());
-                for (kept, from) in self.kept.layers[*layer].iter_mut().zip([&self.key, &self.value]) {
-                    *kept = buffer(rows, width)?;
-                    kept.copy_from_slice(&from[..rows * width]);
+                let width = self.config.kv_width();
+                for (i, batch) in self.batches.batches().iter().enumerate().filter(|(_, b)| b.prefix == Prefix::Keep) {
+                    let rows = self.batches.prefix_rows(i);
+                    for (kept, from) in self.kept[i].layers[*layer].iter_mut().zip([&self.key, &self.value]) {
+                        *kept = buffer(batch.shared, width)?;
+                        kept.copy_from_slice(&from[rows.start * width..rows.end * width]);
+                    }
                 }
             }
             Step::Attend { layer, rows } => self.attend(*layer, rows, pace).await?,
@@ -341,8 +371,7 @@ impl<'a> Run<'a> {
 
     fn head_norm_rope(&mut self, slot: Slot, rows: &Rows) {
         let layer = self.layer();
-        let positions: Vec<usize> =
-            (0..rows.len()).map(|i| self.batch.positions[self.batch_row(rows, i)] as usize).collect();
+        let positions: Vec<usize> = (0..rows.len()).map(|i| self.positions[self.batch_row(rows, i)] as usize).collect();
         let (x, w, width, first) = match slot {
             Slot::Key => (&mut self.key, &layer.k_norm, self.config.kv_width(), rows.start()),
             Slot::Query => (&mut self.query, &layer.q_norm, self.config.q_width(), 0),
@@ -367,14 +396,13 @@ impl<'a> Run<'a> {
             let half = first as f64 / 2.0;
             (((half * half + keys).sqrt() - half) as usize / tile * tile).max(tile)
         };
-        let pieces = self.batch.pieces(rows, most);
+        let pieces = self.batches.pieces(rows, most);
         let none: [Vec<f32>; 2] = Default::default();
-        let prefix_rows = self.batch.prefix_rows();
         // Short pieces go together, all heads at once; of a long one, some heads at a time.
         let mut rest = &pieces[..];
         while !rest.is_empty() {
             let mut work = 0;
-            let count = rest.iter().take_while(|p| {
+            let count = rest.iter().take_while(|(_, p)| {
                 let fits = work * (c.kv_heads as u64) < cpu.piece();
                 work += unit * (p.rows.len() * (p.first + p.rows.len())) as u64;
                 fits
@@ -383,11 +411,14 @@ impl<'a> Run<'a> {
             rest = others;
             let sequences: Vec<Sequence> = group
                 .iter()
-                .map(|p| {
-                    let [prefix_keys, prefix_values] = match (p.shared, self.batch.prefix) {
+                .map(|(i, p)| {
+                    let [prefix_keys, prefix_values] = match (p.shared, self.batches.batches()[*i].prefix) {
                         (0, _) => [&none[0][..], &none[1][..]],
-                        (_, Prefix::Kept) => [&self.kept.layers[layer][0][..], &self.kept.layers[layer][1][..]],
-                        _ => [&self.key[..prefix_rows * width], &self.value[..prefix_rows * width]],
+                        (_, Prefix::Kept) => self.kept[*i].layers[layer].each_ref().map(Vec::as_slice),
+                        _ => {
+                            let rows = self.batches.prefix_rows(*i);
+                            [&self.key, &self.value].map(|x| &x[rows.start * width..rows.end * width])
+                        }
                     };
                     let own = p.own.start * width..p.own.end * width;
                     Sequence {

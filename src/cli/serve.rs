@@ -1,0 +1,235 @@
+//! `serve`: the HTTP server.
+
+use std::{
+    io::Write,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
+use tokio::{net::TcpListener, sync::mpsc};
+
+use super::{
+    Common,
+    exit::{INTERRUPTED, Outcome},
+    model,
+    progress::note,
+};
+use crate::{
+    error::{Error, Result},
+    server::{self, Api, Engine, Load, LogFormat, Model},
+};
+
+/// Threads that read and write for clients: the work is done elsewhere.
+const TALKERS: usize = 4;
+
+/// Rows of a batch on the CPU for each of so many threads: fewer cost throughput, more cost a small request beside large ones its short wait. Measured
+/// in docs/server.md.
+const ROWS: usize = 1024;
+const MOST_THREADS: usize = 4;
+
+/// Serves the HTTP API that other rerankers' clients speak.
+#[derive(Args)]
+#[command(after_help = "\
+The address is printed on standard output as soon as connections are taken; the model is loaded behind it, and until then requests get 503.
+POST /v1/rerank, /v2/rerank, /rerank, /score, /tokenize and others; GET /health /info /v1/models /metrics /openapi.json
+The first SIGTERM or Ctrl-C lets requests under way end; a second one ends at once.
+
+Examples:
+  edge-reranker serve
+  edge-reranker serve --model 0.6b-q8 --host 0.0.0.0 --api-key \"$KEY\" --log-format json
+  curl http://127.0.0.1:8787/v1/rerank -H 'content-type: application/json' \\
+    -d '{\"query\": \"capital of China\", \"documents\": [\"Beijing is the capital.\", \"Bananas are yellow.\"]}'")]
+pub(crate) struct Options {
+    /// The address to listen at: 0.0.0.0 or :: for all of this machine
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", env = "EDGE_RERANKER_HOST")]
+    host: IpAddr,
+    /// The port, 0 for any that is free
+    #[arg(long, value_name = "N", default_value = "8787", env = "EDGE_RERANKER_PORT", value_parser = port)]
+    port: u16,
+    /// A key that lets in, as Authorization: Bearer or x-api-key; may be given several times [default: everybody may ask]
+    #[arg(long, value_name = "K", env = "EDGE_RERANKER_API_KEY", hide_env_values = true, value_parser = NonEmptyStringValueParser::new())]
+    api_key: Vec<String>,
+    /// An origin whose pages may ask, * for all; may be given several times
+    #[arg(long, value_name = "O", env = "EDGE_RERANKER_CORS_ORIGIN", value_delimiter = ',', value_parser = NonEmptyStringValueParser::new())]
+    cors_origin: Vec<String>,
+    /// A path before all others, such as /api
+    #[arg(long, value_name = "PATH", default_value = "", env = "EDGE_RERANKER_BASE_PATH", value_parser = base_path)]
+    base_path: String,
+    /// The most documents in a request
+    #[arg(long, value_name = "N", default_value = "1000", env = "EDGE_RERANKER_MAX_DOCUMENTS", value_parser = from_one)]
+    max_documents: usize,
+    /// The most bytes of a request's body: 500kB, 8MB (1 MB is 1,048,576 bytes)
+    #[arg(long, value_name = "SIZE", default_value = "8MB", env = "EDGE_RERANKER_MAX_BODY", value_parser = bytes)]
+    max_body: usize,
+    /// The most tokens that a request may compute [default: no limit]
+    #[arg(long, value_name = "N", env = "EDGE_RERANKER_MAX_TOKENS", value_parser = from_one)]
+    max_tokens: Option<usize>,
+    /// The most different queries in a request [default: no limit]
+    #[arg(long, value_name = "N", env = "EDGE_RERANKER_MAX_QUERIES", value_parser = from_one)]
+    max_queries: Option<usize>,
+    /// The most requests that wait while others compute; more get 429
+    #[arg(long, value_name = "N", default_value_t = 64, env = "EDGE_RERANKER_MAX_QUEUE")]
+    max_queue: usize,
+    /// The most tokens that go through the model together, of whichever requests [default: on the CPU 1,024 for a thread, 4,096 at most; on others what is best for them]
+    #[arg(long, value_name = "N", env = "EDGE_RERANKER_BATCH_TOKENS", value_parser = from_one)]
+    batch_tokens: Option<usize>,
+    /// Seconds from a request to its answer, 0 for no limit; a client may ask for less with x-request-timeout-ms
+    #[arg(long, value_name = "SECONDS", default_value = "60", env = "EDGE_RERANKER_TIMEOUT", value_parser = seconds)]
+    timeout: Duration,
+    /// Seconds that clients are told to wait when the queue is full or the model is not there
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "EDGE_RERANKER_RETRY_AFTER")]
+    retry_after: u32,
+    /// Scores that are remembered, 0 for none
+    #[arg(long, value_name = "N", default_value_t = 10_000, env = "EDGE_RERANKER_CACHE", value_parser = clap::value_parser!(u32).range(..=100_000_000))]
+    cache: u32,
+    /// Memory for what was computed of queries, so that the next request with the same query begins there, 0 for none
+    #[arg(long, value_name = "SIZE", default_value = "256MB", env = "EDGE_RERANKER_PREFIX_CACHE", value_parser = bytes)]
+    prefix_cache: usize,
+    /// How requests are logged on standard error (--quiet: errors alone)
+    #[arg(long, value_name = "FORMAT", default_value = "text", env = "EDGE_RERANKER_LOG_FORMAT")]
+    log_format: Format,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line for people
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+/// Kubernetes sets `EDGE_RERANKER_PORT` to such an address in all containers beside a Service of this name: it is not meant for us.
+fn port(text: &str) -> Result<u16, String> {
+    let text = if text.starts_with("tcp://") { "8787" } else { text };
+    text.parse().map_err(|_| "expected a number from 0 to 65535".into())
+}
+
+fn from_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|n| *n > 0).ok_or_else(|| "expected a whole number from 1".into())
+}
+
+fn bytes(text: &str) -> Result<usize, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        _ => return Err("expected a size like 500kB, 8MB or 1GB".into()),
+    };
+    let n = digits.trim().parse::<usize>().map_err(|_| "expected a size like 500kB, 8MB or 1GB")?;
+    n.checked_mul(1 << shift).ok_or_else(|| "too large".into())
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|s| Duration::try_from_secs_f64(s).ok());
+    seconds.ok_or_else(|| "expected seconds, such as 30 or 0.5".into())
+}
+
+fn base_path(text: &str) -> Result<String, String> {
+    let path = text.trim_end_matches('/');
+    let sound = path.is_empty() || path.starts_with('/') && !path.contains("//") && !path.contains(['?', '#']);
+    if sound { Ok(path.to_owned()) } else { Err("expected a path like /api".into()) }
+}
+
+impl Options {
+    fn api(&self, common: &Common) -> server::Options {
+        server::Options {
+            api_keys: self.api_key.clone(),
+            cors: self.cors_origin.clone(),
+            base_path: self.base_path.clone(),
+            max_documents: self.max_documents,
+            max_body: self.max_body,
+            max_tokens: self.max_tokens,
+            max_length: common.max_length,
+            max_queries: self.max_queries,
+            max_queue: self.max_queue,
+            batch_tokens: self.batch_tokens,
+            timeout: Some(self.timeout).filter(|t| !t.is_zero()),
+            retry_after: self.retry_after.into(),
+            cache: self.cache as usize,
+            log: match self.log_format {
+                _ if common.quiet && self.log_format == Format::Text => LogFormat::Errors,
+                Format::Text => LogFormat::Text,
+                Format::Json => LogFormat::Json,
+            },
+            ..server::Options::default()
+        }
+    }
+}
+
+/// Runs the verb.
+pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Outcome {
+    common.device()?;
+    let address = SocketAddr::new(options.host, options.port);
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(TALKERS);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build();
+    let runtime = runtime.map_err(|e| Error::new(crate::ErrorKind::OutOfMemory, format!("no threads: {e}")))?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(address).await.map_err(|e| {
+            Error::bad_input(format!("cannot listen: {e}"))
+                .at(address.to_string())
+                .hint("choose another --host or --port")
+        })?;
+        let address = listener.local_addr().unwrap_or(address);
+        writeln!(out, "http://{address}{}", options.base_path)?;
+        out.flush()?;
+        if !address.ip().is_loopback() && options.api_key.is_empty() {
+            note(common.quiet, "everybody who can reach this address may ask; --api-key K lets in those who know K");
+        }
+        let (signal, signals) = mpsc::channel(2);
+        hear(&signal).map_err(|e| Error::bad_input(format!("signals cannot be heard: {e}")))?;
+        let api = Api::start(options.api(common), load(common, options), move || {
+            // Nothing will ever be ready here: the server ends, and says why.
+            let _ = signal.blocking_send(());
+        });
+        if server::serve(listener, &api, signals).await {
+            std::process::exit(INTERRUPTED.into());
+        }
+        api.close()?;
+        Ok(())
+    })
+}
+
+fn load(common: &Common, options: &Options) -> Load {
+    let (common, prefixes, batch_tokens) = (common.clone(), options.prefix_cache as u64, options.batch_tokens);
+    Box::new(move || {
+        let mut reranker = model::load(&common)?;
+        reranker.keep_prefixes(prefixes);
+        let info = reranker.info();
+        for warning in &info.warnings {
+            note(common.quiet, warning);
+        }
+        note(common.quiet, &format!("{} is ready on {}: {}", info.name, info.device, info.device_reason));
+        let computes_here = info.device == "cpu" && info.streaming.is_none();
+        let rows = computes_here.then(|| ROWS * common.threads().clamp(1, MOST_THREADS));
+        let mut model = Model::new(reranker, &common.request());
+        if let Some(rows) = batch_tokens.or(rows) {
+            model = model.at_once(rows);
+        }
+        Ok(Arc::new(model) as Arc<dyn Engine>)
+    })
+}
+
+/// Passes on each signal that asks this process to end.
+#[cfg(unix)]
+fn hear(to: &mpsc::Sender<()>) -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let (mut signals, to) = (signal(kind)?, to.clone());
+        tokio::spawn(async move { while signals.recv().await.is_some() && to.send(()).await.is_ok() {} });
+    }
+    Ok(())
+}
+
+/// Passes on each Ctrl-C.
+#[cfg(not(unix))]
+fn hear(to: &mpsc::Sender<()>) -> std::io::Result<()> {
+    let to = to.clone();
+    tokio::spawn(async move { while tokio::signal::ctrl_c().await.is_ok() && to.send(()).await.is_ok() {} });
+    Ok(())
+}

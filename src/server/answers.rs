@@ -1,0 +1,48 @@
+//! Answers as JSON: what is said of the server and the model, and refusals.
+
+use axum::body::Body;
+use hyper::{Response, StatusCode, header::HeaderValue};
+use serde_json::{Value, json};
+
+use super::{Options, bounds::longest, dialects::Dialect, engine::EngineInfo, problem::Problem};
+
+pub(super) fn ok(body: &Value) -> Response<Body> {
+    let response = Response::builder().header("content-type", "application/json");
+    response.body(body.to_string().into()).expect("a header of ours")
+}
+
+/// In the words of a dialect, where the request has one.
+pub(super) fn refusal(problem: &Problem, dialect: Option<&Dialect>, path: Option<&str>) -> Response<Body> {
+    let (status, body) = match dialect {
+        Some(dialect) => ((dialect.status)(problem.status), (dialect.error)(problem, path.unwrap_or_default())),
+        None => (problem.status, problem.body()),
+    };
+    let mut response = ok(&body);
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status of ours");
+    for (name, value) in &problem.headers {
+        let value = HeaderValue::from_str(value).expect("a header of ours");
+        response.headers_mut().insert(*name, value);
+    }
+    response
+}
+
+pub(super) fn info(info: &EngineInfo, options: &Options) -> Value {
+    json!({
+        "model_id": info.name,
+        "model_type": { "reranker": { "id2label": { "0": "relevant" }, "label2id": { "relevant": 0 } } },
+        "model_dtype": info.quantization,
+        "parameters": info.parameters,
+        "device": info.device,
+        "max_input_length": longest(info.context_length, options.max_length),
+        "max_client_batch_size": options.max_documents,
+        "max_documents": options.max_documents,
+        "max_body_bytes": options.max_body,
+        "max_tokens": options.max_tokens,
+        "max_queue": options.max_queue,
+    })
+}
+
+pub(super) fn models(info: &EngineInfo) -> Value {
+    let model = json!({ "id": info.name, "object": "model", "created": 0, "owned_by": "edge-reranker" });
+    json!({ "object": "list", "data": [model] })
+}

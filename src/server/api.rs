@@ -1,0 +1,248 @@
+//! The HTTP API: from a request to its answer. `dialects` says what is understood.
+
+use std::{
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use axum::body::Body;
+use futures::FutureExt;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    header::{HeaderName, HeaderValue},
+};
+use serde_json::json;
+
+use super::{
+    Options,
+    answers::{self, ok},
+    auth::{self, Keys},
+    body::{self, Uploads},
+    call::Call,
+    cors,
+    desk::{Desk, Stage, said},
+    dialects::{self, dialect_of},
+    engine::Engine,
+    job::lock,
+    log::{Log, Work},
+    metrics::Metrics,
+    openapi,
+    problem::{Problem, too_large},
+    routes,
+    score::{Caller, Scorer, rank},
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Gives the engine; called again after one was lost.
+pub type Load = Box<dyn FnMut() -> Result<Arc<dyn Engine>> + Send>;
+
+/// The HTTP API of one model.
+pub struct Api {
+    options: Options,
+    keys: Keys,
+    uploads: Uploads,
+    desk: Arc<Desk>,
+    scorer: Scorer,
+    metrics: Arc<Metrics>,
+    log: Log,
+    draining: AtomicBool,
+    /// The computing thread.
+    thread: Mutex<Option<JoinHandle<Result<()>>>>,
+}
+
+impl Api {
+    /// Starts the thread that loads the model and computes. `failed` hears of a model that cannot be loaded whatever is tried.
+    pub fn start(options: Options, mut load: Load, failed: impl FnOnce() + Send + 'static) -> Arc<Self> {
+        let (metrics, log) = (Arc::new(Metrics::new()), Log(options.log));
+        let desk = Arc::new(Desk::new(&options, metrics.clone(), log));
+        let working = desk.clone();
+        let thread = thread::Builder::new().name("compute".into()).spawn(move || {
+            let end = catch_unwind(AssertUnwindSafe(|| working.run(&mut *load))).unwrap_or_else(|payload| {
+                working.give_up();
+                Err(Error::new(ErrorKind::DeviceLost, format!("the computing thread failed: {}", said(&*payload))))
+            });
+            if end.is_err() {
+                failed();
+            }
+            end
+        });
+        Arc::new(Self {
+            keys: Keys::new(&options.api_keys),
+            uploads: Uploads::new(options.max_body.saturating_mul(options.max_queue.saturating_add(1))),
+            scorer: Scorer::new(&options, desk.clone()),
+            desk,
+            metrics,
+            log,
+            draining: AtomicBool::new(false),
+            thread: Mutex::new(Some(thread.expect("a thread can be started"))),
+            options,
+        })
+    }
+
+    /// From now on the health paths say that this server is about to end.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Refuses what waits, and ends the computing thread after its batch. A load under way is not waited for.
+    ///
+    /// # Errors
+    /// Why the model could not be loaded.
+    pub fn close(&self) -> Result<()> {
+        self.desk.close();
+        let loading = matches!(self.desk.stage(), Stage::Loading);
+        let thread = lock(&self.thread).take().filter(|thread| !loading || thread.is_finished());
+        thread.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())))
+    }
+
+    /// Answers a request. `peer` is who asks: clients share the model fairly.
+    pub async fn answer(&self, request: Request<Body>, peer: Option<SocketAddr>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let path = routes::below(&self.options.base_path, parts.uri.path());
+        let mut call = Call::new(&parts, path, peer, &self.metrics, self.log);
+        let routed = AssertUnwindSafe(self.in_time(&mut call, body)).catch_unwind().await;
+        let routed = routed.unwrap_or_else(|payload| Err(Problem::internal(format!("panic: {}", said(&*payload)))));
+        let mut response = match routed {
+            Ok(response) => {
+                call.answered(response.status().as_u16(), None);
+                response
+            }
+            Err(problem) => {
+                let response = answers::refusal(&problem, call.dialect.filter(|_| call.reranks()), path);
+                call.answered(response.status().as_u16(), problem.cause.as_deref().filter(|_| problem.status >= 500));
+                response
+            }
+        };
+        let headers = response.headers_mut();
+        for (name, value) in cors::headers_for(&parts.method, &parts.headers, &self.options.cors) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+        headers.extend(HeaderValue::from_str(&call.id).map(|id| (HeaderName::from_static("x-request-id"), id)));
+        if parts.method == Method::HEAD {
+            *response.body_mut() = Body::empty();
+        }
+        response
+    }
+
+    /// Routes a request within the time that it has.
+    async fn in_time(&self, call: &mut Call<'_>, body: Body) -> Result<Response<Body>, Problem> {
+        let asked = call.wanted_time()?;
+        let Some(time) = asked.into_iter().chain(self.options.timeout).min() else {
+            return self.route(call, body).await;
+        };
+        tokio::time::timeout(time, self.route(call, body)).await.unwrap_or_else(|_| {
+            let what = format!(
+                "The request took more than {} ms: send fewer documents, or allow more time.",
+                time.as_millis()
+            );
+            Err(Problem::new(504, "timeout", what))
+        })
+    }
+
+    async fn route(&self, call: &mut Call<'_>, body: Body) -> Result<Response<Body>, Problem> {
+        if let Some(allowed) = routes::check(&call.parts.method, call.path, call.parts.uri.path())? {
+            let response = Response::builder().status(StatusCode::NO_CONTENT).header("allow", allowed);
+            return Ok(response.body(Body::empty()).expect("a header of ours"));
+        }
+        let path = call.path.unwrap_or_default();
+        if !auth::OPEN.contains(&path) {
+            call.key = self.keys.check(&call.parts.headers)?;
+        }
+        match path {
+            path if auth::OPEN.contains(&path) => Ok(self.health()),
+            "/info" => Ok(ok(&answers::info(&self.engine().await?.info(), &self.options))),
+            "/v1/models" => Ok(ok(&answers::models(&self.engine().await?.info()))),
+            "/metrics" => Ok(self.report()),
+            "/openapi.json" => Ok(ok(&openapi::document(&self.options))),
+            "/tokenize" => self.tokenize(call, body).await,
+            path => self.rerank(call, path, body).await,
+        }
+    }
+
+    async fn engine(&self) -> Result<Arc<dyn Engine>, Problem> {
+        self.desk.engine(self.options.load_wait).await
+    }
+
+    async fn read(&self, call: &Call<'_>, body: Body) -> Result<super::fields::Body, Problem> {
+        let Options { max_body, cors, retry_after, .. } = &self.options;
+        let headers = &call.parts.headers;
+        let foreign = cors::is_foreign(headers, cors);
+        body::read(headers, body, *max_body, foreign, &self.uploads, *retry_after).await
+    }
+
+    fn check_count(&self, documents: usize) -> Result<(), Problem> {
+        let most = self.options.max_documents;
+        if documents <= most {
+            return Ok(());
+        }
+        let what =
+            format!("There are {documents} documents, at most {most} are taken in one request: send them in parts.");
+        Err(too_large(what).param("documents"))
+    }
+
+    async fn rerank(&self, call: &mut Call<'_>, path: &str, body: Body) -> Result<Response<Body>, Problem> {
+        let body = self.read(call, body).await?;
+        let dialect = dialect_of(path, &body);
+        call.dialect = Some(dialect);
+        let ask = (dialect.read)(body)?;
+        self.check_count(ask.documents.len())?;
+        let caller = Caller { engine: self.engine().await?, client: call.client() };
+        let (lines, work) = self.scorer.score(&ask, &caller).await?;
+        call.work = work;
+        let name = caller.engine.info().name;
+        let answer = rank(&lines, &ask, &name)?;
+        let Work { documents, tokens, cached, .. } = work;
+        self.metrics.documents.inc_by(documents as u64);
+        self.metrics.tokens.inc_by(tokens as u64);
+        self.metrics.waited(Duration::from_secs_f64(work.queue_ms / 1e3));
+        let mut response = ok(&(dialect.write)(&answer, path));
+        if self.scorer.caches() {
+            self.metrics.cache_hits.inc_by(cached as u64);
+            self.metrics.cache_misses.inc_by((documents - cached) as u64);
+            let hits = HeaderValue::from_str(&format!("{cached}/{documents}")).expect("digits");
+            response.headers_mut().insert("x-cache", hits);
+        }
+        Ok(response)
+    }
+
+    async fn tokenize(&self, call: &mut Call<'_>, body: Body) -> Result<Response<Body>, Problem> {
+        let ask = dialects::tokenize(self.read(call, body).await?)?;
+        self.check_count(ask.documents.len())?;
+        let caller = Caller { engine: self.engine().await?, client: call.client() };
+        let prompts = self.scorer.tokenize(&ask, &caller).await?;
+        let ids: Vec<Vec<u32>> = prompts.own.iter().map(|own| [&prompts.shared[..], own].concat()).collect();
+        Ok(ok(&json!({ "ids": ids, "shared_prefix": prompts.shared.len() })))
+    }
+
+    fn health(&self) -> Response<Body> {
+        let stage = self.desk.stage();
+        let model = if let Stage::Ready(engine) = &stage { Some(engine.info().name) } else { None };
+        let status = match stage {
+            _ if self.draining.load(Ordering::Relaxed) => "draining",
+            Stage::Loading => "loading",
+            Stage::Failed => "failed",
+            Stage::Ready(_) if self.desk.is_full() => "busy",
+            Stage::Ready(_) => "ok",
+        };
+        let mut response = ok(&json!({ "status": status, "model": model }));
+        // One that is busy is well: to send it nothing would only shift the load.
+        if !["ok", "busy"].contains(&status) {
+            *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+            response.headers_mut().insert("retry-after", self.options.retry_after.into());
+        }
+        response
+    }
+
+    fn report(&self) -> Response<Body> {
+        let ready = matches!(self.desk.stage(), Stage::Ready(_));
+        let text = self.metrics.text(self.desk.waiting(), self.desk.is_computing(), ready);
+        let response = Response::builder().header("content-type", "text/plain; version=0.0.4; charset=utf-8");
+        response.body(text.into()).expect("a header of ours")
+    }
+}

@@ -1,0 +1,317 @@
+//! Where requests wait for the model, and the one thread that computes: it loads the model, fills batches with the documents of many requests, and
+//! hands the scores out.
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    engine::Engine,
+    fair::{Fair, Share},
+    job::{Counts, Job, Ticket, lock},
+    log::Log,
+    metrics::Metrics,
+    problem::Problem,
+};
+use crate::{
+    backend::Pace,
+    error::{Error, ErrorKind, Result},
+    model::Logits,
+    rerank::Part,
+};
+
+/// The longest pause between two attempts to load a model that could not be fetched.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Whether there is a model.
+#[derive(Clone)]
+pub(super) enum Stage {
+    Loading,
+    Ready(Arc<dyn Engine>),
+    Failed,
+}
+
+struct Queue {
+    fair: Fair,
+    closed: bool,
+}
+
+pub(super) struct Desk {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    counts: Arc<Mutex<Counts>>,
+    computing: AtomicBool,
+    /// Requests that wait for the engine itself.
+    early: AtomicUsize,
+    stage: watch::Sender<Stage>,
+    max_queue: usize,
+    batch_tokens: Option<usize>,
+    retry_after: u64,
+    metrics: Arc<Metrics>,
+    log: Log,
+}
+
+/// Why a batch gave nothing.
+enum Failure {
+    Error(Error),
+    Panic(String),
+}
+
+impl Desk {
+    pub(super) fn new(options: &super::Options, metrics: Arc<Metrics>, log: Log) -> Self {
+        Self {
+            queue: Mutex::new(Queue { fair: Fair::default(), closed: false }),
+            wake: Condvar::new(),
+            counts: Arc::default(),
+            computing: AtomicBool::new(false),
+            early: AtomicUsize::new(0),
+            stage: watch::Sender::new(Stage::Loading),
+            max_queue: options.max_queue,
+            batch_tokens: options.batch_tokens,
+            retry_after: options.retry_after,
+            metrics,
+            log,
+        }
+    }
+
+    pub(super) fn stage(&self) -> Stage {
+        self.stage.borrow().clone()
+    }
+
+    /// The engine, waiting for it so long, unless too many wait already.
+    pub(super) async fn engine(&self, wait: Duration) -> Result<Arc<dyn Engine>, Problem> {
+        let mut stage = self.stage.subscribe();
+        if matches!(*stage.borrow(), Stage::Loading) {
+            let place = Place::take(&self.early);
+            if place.before <= self.max_queue {
+                let settled = stage.wait_for(|stage| !matches!(stage, Stage::Loading));
+                // Whether that came, or time is up: the stage says it.
+                let _ = tokio::time::timeout(wait, settled).await.is_ok_and(|settled| settled.is_ok());
+            }
+        }
+        match self.stage() {
+            Stage::Ready(engine) => Ok(engine),
+            Stage::Failed => Err(self.unavailable("not-loaded", "The model could not be loaded: ask again later.")),
+            Stage::Loading => Err(self.unavailable("loading", "The model is being loaded: ask again soon.")),
+        }
+    }
+
+    fn unavailable(&self, code: &'static str, message: &str) -> Problem {
+        Problem::busy(503, code, message, self.retry_after)
+    }
+
+    /// A place in the queue.
+    pub(super) fn admit(&self) -> Result<Ticket, Problem> {
+        let full = "Too many requests wait already: ask again soon.";
+        Ticket::draw(&self.counts, self.max_queue).ok_or_else(|| Problem::busy(429, "busy", full, self.retry_after))
+    }
+
+    /// How many requests wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.counts).waiting
+    }
+
+    /// Whether the engine computes.
+    pub(super) fn is_computing(&self) -> bool {
+        self.computing.load(Ordering::Relaxed)
+    }
+
+    /// Whether the next request would be refused.
+    pub(super) fn is_full(&self) -> bool {
+        lock(&self.counts).are_full(self.max_queue)
+    }
+
+    pub(super) fn submit(&self, client: &str, job: Arc<Job>) {
+        let mut queue = lock(&self.queue);
+        if queue.closed {
+            drop(queue);
+            return job.fail(self.unavailable("draining", "The server is about to end: ask another one."));
+        }
+        queue.fair.push(client, job);
+        drop(queue);
+        self.wake.notify_all();
+    }
+
+    /// Takes a job's remaining documents out of the queue.
+    pub(super) fn leave(&self, job: &Job) {
+        job.leave();
+        lock(&self.queue).fair.tidy();
+    }
+
+    /// Ends the thread once its batch is done; jobs that wait are refused.
+    pub(super) fn close(&self) {
+        let mut queue = lock(&self.queue);
+        queue.closed = true;
+        let jobs = queue.fair.drain();
+        drop(queue);
+        self.wake.notify_all();
+        jobs.iter()
+            .for_each(|job| job.fail(self.unavailable("draining", "The server is about to end: ask another one.")));
+    }
+
+    /// Nobody computes any more.
+    pub(super) fn give_up(&self) {
+        self.stage.send_replace(Stage::Failed);
+        self.close();
+    }
+
+    /// What the computing thread does until the desk is closed. `load` gives the engine, and another one after one was lost.
+    ///
+    /// # Errors
+    /// As loading fails, where another attempt would fail likewise.
+    pub(super) fn run(&self, load: &mut dyn FnMut() -> Result<Arc<dyn Engine>>) -> Result<()> {
+        let first = Duration::from_secs(self.retry_after);
+        let mut pause = first;
+        loop {
+            match load() {
+                Ok(engine) => {
+                    self.stage.send_replace(Stage::Ready(engine.clone()));
+                    let Some(error) = self.work(&*engine) else { return Ok(()) };
+                    self.stage.send_replace(Stage::Loading);
+                    self.log.error("the engine was lost and is loaded again", &error);
+                    let jobs = lock(&self.queue).fair.drain();
+                    jobs.iter().for_each(|job| job.fail(Problem::of(&error, self.retry_after)));
+                    pause = first;
+                }
+                Err(error) => {
+                    self.stage.send_replace(Stage::Failed);
+                    self.log.error("the model could not be loaded", &error);
+                    let passing =
+                        matches!(error.kind(), ErrorKind::Download | ErrorKind::DeviceLost | ErrorKind::OutOfMemory);
+                    if !passing {
+                        return Err(error);
+                    }
+                    if self.rest(pause) {
+                        return Ok(());
+                    }
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.stage.send_replace(Stage::Loading);
+                }
+            }
+        }
+    }
+
+    /// Waits so long; true if the desk was closed meanwhile.
+    fn rest(&self, pause: Duration) -> bool {
+        let queue = lock(&self.queue);
+        let waited = self.wake.wait_timeout_while(queue, pause, |queue| !queue.closed);
+        waited.map_or_else(|e| e.into_inner().0.closed, |(queue, _)| queue.closed)
+    }
+
+    /// Computes until the desk is closed, or until the engine is lost.
+    fn work(&self, engine: &dyn Engine) -> Option<Error> {
+        while let Some(shares) = self.next(engine) {
+            shares.iter().for_each(|share| share.job.begin());
+            if let Some(lost) = self.turn(engine, &shares) {
+                return Some(lost);
+            }
+        }
+        None
+    }
+
+    fn next(&self, engine: &dyn Engine) -> Option<Vec<Share>> {
+        let mut queue = lock(&self.queue);
+        loop {
+            if queue.closed {
+                return None;
+            }
+            let shares = queue.fair.take(engine, self.batch_tokens);
+            if !shares.is_empty() {
+                return Some(shares);
+            }
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Computes some shares. Where that fails each is tried by itself, so that no request pays for another one. Gives the error that ended the engine.
+    fn turn(&self, engine: &dyn Engine, shares: &[Share]) -> Option<Error> {
+        match self.attempt(engine, shares) {
+            Ok(logits) => {
+                for (share, logits) in shares.iter().zip(logits) {
+                    share.job.deliver(share.group, share.documents.clone(), logits);
+                }
+                None
+            }
+            Err(Failure::Error(e)) if is_lost(&e) => {
+                shares.iter().for_each(|share| share.job.fail(Problem::of(&e, self.retry_after)));
+                Some(e)
+            }
+            Err(_) if shares.len() > 1 => {
+                let mut wanted = shares.iter().filter(|share| !share.job.is_gone());
+                wanted.find_map(|share| self.turn(engine, std::slice::from_ref(share)))
+            }
+            Err(Failure::Error(e)) => {
+                shares.iter().for_each(|share| share.job.fail(Problem::of(&e, self.retry_after)));
+                None
+            }
+            Err(Failure::Panic(what)) => {
+                shares.iter().for_each(|share| share.job.fail(Problem::internal(format!("panic: {what}"))));
+                None
+            }
+        }
+    }
+
+    fn attempt(&self, engine: &dyn Engine, shares: &[Share]) -> Result<Vec<Vec<Logits>>, Failure> {
+        let parts: Vec<Part> =
+            shares.iter().map(|s| Part { prompts: &s.job.groups[s.group], documents: s.documents.clone() }).collect();
+        let started = Instant::now();
+        // Nothing of ours is half done when the engine panics: scores are handed out afterwards.
+        self.computing.store(true, Ordering::Relaxed);
+        let result = catch_unwind(AssertUnwindSafe(|| engine.score(&parts, &Wanted(shares))));
+        self.computing.store(false, Ordering::Relaxed);
+        let rows = parts.iter().map(|p| p.prompts.own[p.documents.clone()].iter().map(Vec::len).sum::<usize>()).sum();
+        self.metrics.batch(parts.len(), rows, started.elapsed());
+        match result {
+            Ok(Ok(logits)) if logits.iter().map(Vec::len).eq(parts.iter().map(|p| p.documents.len())) => Ok(logits),
+            Ok(Ok(_)) => Err(Failure::Panic("the engine gave too few scores or too many".into())),
+            Ok(Err(e)) => Err(Failure::Error(e)),
+            Err(payload) => Err(Failure::Panic(said(&*payload))),
+        }
+    }
+}
+
+/// One of those that wait, while it does.
+struct Place<'a> {
+    all: &'a AtomicUsize,
+    before: usize,
+}
+
+impl<'a> Place<'a> {
+    fn take(all: &'a AtomicUsize) -> Self {
+        Self { all, before: all.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.all.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The engine is of no use any more.
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::DeviceLost | ErrorKind::Download | ErrorKind::Integrity)
+}
+
+/// What a panic said.
+pub(super) fn said(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into())
+}
+
+/// A batch is wanted as long as one of its requests is.
+struct Wanted<'a>(&'a [Share]);
+
+impl Pace for Wanted<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.iter().all(|share| share.job.is_gone())
+    }
+}

@@ -1,0 +1,34 @@
+//! The HTTP API of one model: other rerankers' clients ask it as they ask their own servers. `docs/server.md` says how to run it.
+//!
+//! A request is read in the words of its dialect (`dialects`), its texts become tokens beside the computing thread (`score`), and wait at the
+//! desk (`desk`), where documents of many requests fill one batch, fairly (`fair`). The same API as a JavaScript function is `pkg/src/server/`;
+//! `tests/dialects` holds requests and replies for both.
+
+mod answers;
+mod api;
+mod ask;
+mod auth;
+mod body;
+mod bounds;
+mod cache;
+mod call;
+mod cors;
+mod desk;
+mod dialects;
+mod engine;
+mod fair;
+mod fields;
+mod job;
+mod listen;
+mod log;
+mod metrics;
+mod openapi;
+mod options;
+mod problem;
+mod routes;
+mod score;
+
+pub use api::{Api, Load};
+pub use engine::{Engine, EngineInfo, Model, Spell};
+pub use listen::{Signals, serve};
+pub use options::{LogFormat, Options};

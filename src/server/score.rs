@@ -1,0 +1,297 @@
+//! A request to its scores: known ones, then the engine for the rest.
+
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+
+use tokio::sync::Semaphore;
+
+use super::{
+    Options,
+    ask::{Answer, Ask, Line, Query, Ranked},
+    bounds::{fit, longest},
+    cache::{self, Key, ScoreCache},
+    desk::Desk,
+    engine::{Engine, EngineInfo, Spell},
+    job::{Hear, Job, Ticket},
+    log::{Work, milliseconds},
+    problem::{Problem, too_large},
+};
+use crate::{
+    backend::{Cancel, Pace},
+    error::Result,
+    model::Logits,
+    rerank::Prompts,
+};
+
+/// Who asks.
+pub(super) struct Caller {
+    pub(super) engine: Arc<dyn Engine>,
+    /// Shares the model fairly with the others.
+    pub(super) client: String,
+}
+
+pub(super) struct Scorer {
+    desk: Arc<Desk>,
+    cache: Option<Arc<ScoreCache>>,
+    /// Texts become tokens beside the computing thread, of so many requests at once.
+    spelling: Arc<Semaphore>,
+    max_tokens: Option<usize>,
+    max_length: Option<usize>,
+    max_queries: Option<usize>,
+    retry_after: u64,
+}
+
+/// The documents of one query that are to be computed.
+struct Missing {
+    query: String,
+    /// What is there twice is computed once: a text and its places.
+    texts: Vec<(String, Vec<usize>)>,
+}
+
+/// Stops what goes on in other threads for a request that is gone.
+struct OnLeave<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnLeave<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+impl Scorer {
+    pub(super) fn new(options: &Options, desk: Arc<Desk>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Self {
+            desk,
+            cache: NonZeroUsize::new(options.cache).map(|n| Arc::new(ScoreCache::new(n))),
+            spelling: Arc::new(Semaphore::new(cores.div_ceil(2))),
+            max_tokens: options.max_tokens,
+            max_length: options.max_length,
+            max_queries: options.max_queries,
+            retry_after: options.retry_after,
+        }
+    }
+
+    pub(super) fn caches(&self) -> bool {
+        self.cache.is_some()
+    }
+
+    /// A line for each document of the request, and what it took.
+    pub(super) async fn score(&self, ask: &Ask, caller: &Caller) -> Result<(Vec<Line>, Work), Problem> {
+        let info = caller.engine.info();
+        let prompt = longest(info.context_length, self.max_length);
+        let groups = self.groups(ask)?;
+        let texts = fit(ask, prompt, self.max_tokens)?;
+        let keys = self.cache.as_ref().map(|_| keys(&groups, &texts, ask, &info, prompt));
+        let mut lines: Vec<Option<Line>> = vec![None; texts.len()];
+        if let (Some(cache), Some(keys)) = (&self.cache, &keys) {
+            lines.iter_mut().zip(keys).for_each(|(line, key)| *line = cache.get(key));
+        }
+        let mut work = Work { documents: texts.len(), ..Work::default() };
+        work.cached = lines.iter().flatten().count();
+        let missing = missing(&groups, &texts, &lines);
+        if !missing.is_empty() {
+            let places: Vec<Vec<Vec<usize>>> =
+                missing.iter().map(|m| m.texts.iter().map(|(_, places)| places.clone()).collect()).collect();
+            let computed = self.compute(ask, caller, missing, prompt, keys, &mut work).await?;
+            for (places, line) in places.iter().flatten().zip(computed.iter().flatten()) {
+                places.iter().for_each(|&place| lines[place] = Some(*line));
+            }
+        }
+        let lines: Vec<Line> = lines.into_iter().map(|line| line.expect("every document was scored")).collect();
+        work.tokens = lines.iter().map(|line| line.tokens).sum();
+        Ok((lines, work))
+    }
+
+    /// The prompts of one query's documents.
+    pub(super) async fn tokenize(&self, ask: &Ask, caller: &Caller) -> Result<Prompts, Problem> {
+        let Query::One(query) = &ask.query else { unreachable!("the tokeniser's endpoint takes one query") };
+        let prompt = longest(caller.engine.info().context_length, self.max_length);
+        let documents = fit(ask, prompt, self.max_tokens)?.into_iter().map(str::to_owned).collect();
+        let instruction = ask.how.instruction.clone();
+        let spell = Spell { query: query.clone(), documents, instruction, max_length: prompt };
+        let _ticket = self.desk.admit()?;
+        let prompts = self.spell(caller.engine.clone(), vec![spell], None).await?;
+        Ok(prompts.into_iter().next().unwrap_or_default())
+    }
+
+    /// The documents by their query: the query, and their places.
+    fn groups<'a>(&self, ask: &'a Ask) -> Result<Vec<(&'a str, Vec<usize>)>, Problem> {
+        let queries = match &ask.query {
+            Query::One(query) => return Ok(vec![(query, (0..ask.documents.len()).collect())]),
+            Query::Each(queries) => queries,
+        };
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut groups: Vec<(&str, Vec<usize>)> = Vec::new();
+        for (place, query) in queries.iter().enumerate() {
+            let group = *known.entry(query).or_insert_with(|| {
+                groups.push((query, Vec::new()));
+                groups.len() - 1
+            });
+            groups[group].1.push(place);
+        }
+        match self.max_queries.filter(|most| groups.len() > *most) {
+            None => Ok(groups),
+            Some(most) => {
+                let n = groups.len();
+                let what = format!(
+                    "There are {n} different queries, at most {most} are taken in one request: send them in parts."
+                );
+                Err(too_large(what))
+            }
+        }
+    }
+
+    async fn compute(
+        &self,
+        ask: &Ask,
+        caller: &Caller,
+        missing: Vec<Missing>,
+        prompt: usize,
+        keys: Option<Vec<Key>>,
+        work: &mut Work,
+    ) -> Result<Vec<Vec<Line>>, Problem> {
+        let ticket = self.desk.admit()?;
+        if let Some(most) = self.max_tokens
+            && missing.iter().map(|m| m.texts.len()).sum::<usize>() > most
+        {
+            return Err(over(most));
+        }
+        // Where the scores of each document go in the cache.
+        let keys: Option<Vec<Vec<Key>>> = keys
+            .map(|keys| missing.iter().map(|m| m.texts.iter().map(|(_, places)| keys[places[0]]).collect()).collect());
+        let texts = missing
+            .into_iter()
+            .map(|m| Spell {
+                query: m.query,
+                documents: m.texts.into_iter().map(|(text, _)| text).collect(),
+                instruction: ask.how.instruction.clone(),
+                max_length: prompt,
+            })
+            .collect();
+        let prompts = self.spell(caller.engine.clone(), texts, ask.how.max_tokens_per_document).await?;
+        if let Some(most) = self.max_tokens
+            && prompts.iter().map(Prompts::computed).sum::<usize>() > most
+        {
+            return Err(over(most));
+        }
+        self.in_turn(caller, prompts, keys, ticket, work).await
+    }
+
+    /// Turns texts into prompts in a thread of its own. `per_document` bounds the tokens of each document.
+    async fn spell(
+        &self,
+        engine: Arc<dyn Engine>,
+        texts: Vec<Spell>,
+        per_document: Option<usize>,
+    ) -> Result<Vec<Prompts>, Problem> {
+        let cancel = Cancel::default();
+        let _leave = OnLeave(|| cancel.cancel());
+        let turn = self.spelling.clone().acquire_owned().await.expect("nobody closes it");
+        let pace = cancel.clone();
+        let spelled = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            texts.into_iter().map(|texts| spell_one(&*engine, texts, per_document, &pace)).collect::<Result<Vec<_>>>()
+        });
+        match spelled.await {
+            Ok(Ok(prompts)) => Ok(prompts),
+            Ok(Err(e)) => Err(Problem::of(&e, self.retry_after)),
+            Err(e) => Err(Problem::internal(e)),
+        }
+    }
+
+    async fn in_turn(
+        &self,
+        caller: &Caller,
+        prompts: Vec<Prompts>,
+        keys: Option<Vec<Vec<Key>>>,
+        ticket: Ticket,
+        work: &mut Work,
+    ) -> Result<Vec<Vec<Line>>, Problem> {
+        let length = |p: &Prompts| (0..p.own.len()).map(|i| (p.tokens(i), p.truncated[i])).collect();
+        let lengths: Arc<Vec<Vec<(usize, bool)>>> = Arc::new(prompts.iter().map(length).collect());
+        let line_of = move |lengths: &[Vec<(usize, bool)>], group: usize, document: usize, logits: Logits| {
+            let (tokens, truncated) = lengths[group][document];
+            Line { score: logits.score(), logit: logits.difference, tokens, truncated }
+        };
+        let heard = lengths.clone();
+        let cache = self.cache.clone();
+        let hear: Hear = Box::new(move |group, document, logits| {
+            if let (Some(cache), Some(keys)) = (&cache, &keys) {
+                cache.put(keys[group][document], line_of(&heard, group, document, logits));
+            }
+        });
+        let (job, answer) = Job::new(prompts, ticket, hear);
+        self.desk.submit(&caller.client, job.clone());
+        let leave = OnLeave(|| self.desk.leave(&job));
+        let done = answer.await.unwrap_or_else(|_| Err(Problem::internal("the computing thread ended")));
+        drop(leave);
+        let done = done?;
+        (work.queue_ms, work.compute_ms) = (milliseconds(done.waited), milliseconds(done.computed));
+        let of_group = |(group, logits): (usize, Vec<Logits>)| {
+            logits.into_iter().enumerate().map(|(i, logits)| line_of(&lengths, group, i, logits)).collect()
+        };
+        Ok(done.logits.into_iter().enumerate().map(of_group).collect())
+    }
+}
+
+fn over(most: usize) -> Problem {
+    too_large(format!(
+        "The request needs more than {most} tokens, the most that one may have here: send fewer or shorter documents."
+    ))
+}
+
+fn keys(groups: &[(&str, Vec<usize>)], texts: &[&str], ask: &Ask, info: &EngineInfo, prompt: usize) -> Vec<Key> {
+    let mut keys = vec![Key::default(); texts.len()];
+    let bounds = [prompt, ask.how.max_tokens_per_document.unwrap_or(usize::MAX)];
+    for (query, places) in groups {
+        let head = cache::head(&[Some(&info.identity), ask.how.instruction.as_deref(), Some(query)], &bounds);
+        places.iter().for_each(|&place| keys[place] = cache::key(&head, texts[place]));
+    }
+    keys
+}
+
+fn missing(groups: &[(&str, Vec<usize>)], texts: &[&str], lines: &[Option<Line>]) -> Vec<Missing> {
+    let of_group = |(query, places): &(&str, Vec<usize>)| {
+        let mut known: HashMap<&str, usize> = HashMap::new();
+        let mut unknown: Vec<(String, Vec<usize>)> = Vec::new();
+        for &place in places.iter().filter(|&&place| lines[place].is_none()) {
+            let at = *known.entry(texts[place]).or_insert_with(|| {
+                unknown.push((texts[place].to_owned(), Vec::new()));
+                unknown.len() - 1
+            });
+            unknown[at].1.push(place);
+        }
+        (!unknown.is_empty()).then(|| Missing { query: (*query).to_owned(), texts: unknown })
+    };
+    groups.iter().filter_map(of_group).collect()
+}
+
+/// A prompt is the part before the document, the document, and the part after it.
+fn spell_one(engine: &dyn Engine, mut texts: Spell, per_document: Option<usize>, pace: &dyn Pace) -> Result<Prompts> {
+    if let Some(most) = per_document {
+        let ends = Spell { documents: vec![String::new(), "a".into()], ..texts.clone() };
+        let ends = engine.spell(&ends, pace)?;
+        let (one, other) = (&ends.own[0], &ends.own[1]);
+        let after = one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
+        texts.max_length = texts.max_length.min(most.saturating_add(ends.shared.len() + after));
+    }
+    engine.spell(&texts, pace)
+}
+
+/// Lines to the answer that dialects write: the best first; logits still differ where the probabilities have rounded to 1.
+pub(super) fn rank<'a>(lines: &[Line], ask: &'a Ask, model: &'a str) -> Result<Answer<'a>, Problem> {
+    if let Some(cut) = lines.iter().position(|line| line.truncated).filter(|_| ask.refuse_cut) {
+        let place = format!("documents[{cut}]");
+        let what = format!("{place} is longer than the model takes: shorten it, or allow that it is cut.");
+        return Err(Problem::new(400, "too-long", what).param(place));
+    }
+    let score = |line: &Line| if ask.how.raw { line.logit } else { line.score };
+    let mut ranked: Vec<Ranked> =
+        lines.iter().enumerate().map(|(index, line)| Ranked { index, score: score(line), line: *line }).collect();
+    ranked.sort_by(|a, b| b.line.logit.total_cmp(&a.line.logit)); // stable: ties by index
+    if let Some(least) = ask.how.threshold {
+        ranked.retain(|one| one.score >= least as f32);
+    }
+    ranked.truncate(ask.top_n.unwrap_or(usize::MAX));
+    let tokens = lines.iter().map(|line| line.tokens).sum();
+    Ok(Answer { id: format!("rerank-{}", uuid::Uuid::new_v4()), model, tokens, ask, ranked })
+}

@@ -1,0 +1,439 @@
+//! The API over time: company, queues, clients that leave, engines that fail. No test waits for a clock to be right: doors decide what happens when.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::body::Body;
+use edge_reranker::{
+    Error, ErrorKind,
+    server::{Api, Engine, Options},
+};
+use futures::{StreamExt, stream};
+use hyper::Request;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use crate::fake::{Fake, Reply, api, get, id, post, send, until};
+
+const P: &str = "/v1/rerank";
+
+fn quiet() -> Options {
+    Options { load_wait: Duration::from_secs(60), ..Options::default() }
+}
+
+fn ask(query: &str, documents: &[String]) -> Request<Body> {
+    post(P, &json!({ "query": query, "documents": documents }))
+}
+
+fn simple(query: &str) -> Request<Body> {
+    ask(query, &["green apple".into(), "red apple".into()])
+}
+
+fn spawn(api: &Arc<Api>, request: Request<Body>, peer: Option<SocketAddr>) -> JoinHandle<Reply> {
+    let api = api.clone();
+    tokio::spawn(async move { send(&api, request, peer).await })
+}
+
+fn peer(n: u8) -> Option<SocketAddr> {
+    Some(([10, 0, 0, n], 1).into())
+}
+
+/// Holds the engine with a request of its own, until the door opens.
+async fn hold(api: &Arc<Api>, fake: &Fake) -> JoinHandle<Reply> {
+    fake.door.shut();
+    let held = spawn(api, simple("blocker"), None);
+    until(api, "busy 1").await;
+    held
+}
+
+/// Request n has documents with so many of its own query's words that every score is its own.
+fn known(n: usize) -> (String, Vec<String>, Vec<f64>) {
+    let query = format!("client-{n:04}");
+    let documents: Vec<String> = (0..=n % 5).map(|i| format!("{query} ").repeat(i + 1) + &"x ".repeat(n % 7)).collect();
+    let scores = (0..=n % 5).map(|i| (i + 2) as f64 / (i + 1 + n % 7 + 2) as f64).collect();
+    (query, documents, scores)
+}
+
+fn check_known(n: usize, reply: &Reply) {
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let scores = known(n).2;
+    let json = reply.json();
+    let results = json["results"].as_array().unwrap();
+    assert_eq!(results.len(), scores.len(), "request {n}");
+    for one in results {
+        let wanted = scores[one["index"].as_u64().unwrap() as usize];
+        assert!(
+            (one["relevance_score"].as_f64().unwrap() - wanted).abs() < 1e-6,
+            "request {n}: {one}, wanted {wanted}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_wait_share_a_batch_and_get_their_own_scores() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    let held = hold(&api, &fake).await;
+    let all: Vec<_> = (0..20).map(|n| (n, spawn(&api, ask(&known(n).0, &known(n).1), peer(n as u8)))).collect();
+    until(&api, "queue_length 20").await;
+    fake.door.open();
+    for (n, one) in all {
+        check_known(n, &one.await.unwrap());
+    }
+    assert_eq!(held.await.unwrap().status, 200);
+    let calls = fake.calls.lock().unwrap();
+    assert_eq!(calls.iter().map(Vec::len).collect::<Vec<_>>(), [1, 20]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nothing_is_lost_or_mixed_up_when_many_ask_and_some_leave() {
+    let fake = Fake::default();
+    let api = api(Options { max_queue: 8, cache: 50, retry_after: 0, ..quiet() }, &fake);
+    let mut tasks = Vec::new();
+    for client in 0..16_usize {
+        let api = api.clone();
+        tasks.push(tokio::spawn(async move {
+            let (mut answered, mut refused) = (0, 0);
+            for turn in 0..50 {
+                let n = (client * 50 + turn) % 211;
+                let (query, documents, _) = known(n);
+                let one = send(&api, ask(&query, &documents), peer(client as u8));
+                if (client + turn) % 5 == 0 {
+                    // Leaves at whatever moment this is.
+                    let _ = tokio::time::timeout(Duration::from_micros((turn * 20) as u64), one).await;
+                    continue;
+                }
+                let reply = one.await;
+                if reply.status == 429 {
+                    assert!(reply.header("retry-after").is_some());
+                    refused += 1;
+                } else {
+                    check_known(n, &reply);
+                    answered += 1;
+                }
+            }
+            (answered, refused)
+        }));
+    }
+    let mut sums = (0, 0);
+    for task in tasks {
+        let (answered, refused) = task.await.unwrap();
+        sums = (sums.0 + answered, sums.1 + refused);
+    }
+    assert_eq!(sums.0 + sums.1, 16 * 40);
+    assert!(sums.0 > 0);
+    until(&api, "queue_length 0").await;
+    until(&api, "busy 0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_documents_do_not_wait_for_a_thousand() {
+    for (large, small) in [(peer(1), peer(2)), (peer(1), peer(1))] {
+        let fake = Fake::default();
+        let api = api(quiet(), &fake);
+        let held = hold(&api, &fake).await;
+        let many: Vec<String> = (0..1000).map(|n| format!("doc {n} with some ten words in it for sure")).collect();
+        let large = spawn(&api, ask("large", &many), large);
+        until(&api, "queue_length 1").await;
+        let small = spawn(&api, ask("small", &many[..5]), small);
+        until(&api, "queue_length 2").await;
+        fake.door.open();
+        assert_eq!(small.await.unwrap().json()["results"].as_array().unwrap().len(), 5);
+        assert_eq!(large.await.unwrap().json()["results"].as_array().unwrap().len(), 1000);
+        assert_eq!(held.await.unwrap().status, 200);
+        let calls = fake.calls.lock().unwrap();
+        let with_small: Vec<usize> =
+            (0..calls.len()).filter(|&i| calls[i].iter().any(|(query, _)| *query == [id("small")])).collect();
+        assert_eq!(with_small, [1], "the first batch after the one that was under way");
+        assert!(calls.len() > 5, "{} batches", calls.len());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_stops_its_work_running_or_waiting() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    let running = hold(&api, &fake).await;
+    let waiting = spawn(&api, simple("waits"), None);
+    until(&api, "queue_length 1").await;
+    waiting.abort();
+    until(&api, "queue_length 0").await;
+    running.abort();
+    until(&api, "busy 0").await;
+    assert_eq!(fake.cancelled.load(Ordering::Relaxed), 1);
+    until(&api, "requests_total{dialect=\"canonical\",status=\"499\"} 2").await;
+    fake.door.open();
+    assert_eq!(send(&api, simple("next"), None).await.status, 200);
+    let calls = fake.calls.lock().unwrap();
+    assert!(!calls.iter().flatten().any(|(query, _)| *query == [id("waits")]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_goes_on_for_those_who_stay() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    let held = hold(&api, &fake).await;
+    let (leaves, stays) = (spawn(&api, simple("leaves"), peer(1)), spawn(&api, ask(&known(3).0, &known(3).1), peer(2)));
+    until(&api, "queue_length 2").await;
+    fake.door.open();
+    held.await.unwrap();
+    leaves.abort();
+    check_known(3, &stays.await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_takes_too_long_is_told_so_and_given_up() {
+    let fake = Fake::default();
+    let api = api(Options { timeout: Some(Duration::from_secs(600)), ..quiet() }, &fake);
+    fake.door.shut();
+    let mut request = simple("red");
+    request.headers_mut().insert("x-request-timeout-ms", "5".parse().unwrap());
+    let reply = send(&api, request, None).await;
+    assert_eq!(reply.status, 504);
+    assert_eq!(reply.json()["error"]["code"], "timeout");
+    until(&api, "busy 0").await;
+    for wrong in ["0", "-1", "soon", "1.5", ""] {
+        let mut request = simple("red");
+        request.headers_mut().insert("x-request-timeout-ms", wrong.parse().unwrap());
+        assert_eq!(send(&api, request, None).await.status, 400, "{wrong:?}");
+    }
+    fake.door.open();
+    assert_eq!(send(&api, simple("red"), None).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_request_that_fails_harms_no_other() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    for (bad, status) in [("!panic", 500), ("!oom", 500), ("!nan", 500), ("!few", 500)] {
+        let held = hold(&api, &fake).await;
+        let bad = spawn(&api, simple(bad), peer(1));
+        let good: Vec<_> = (1..4).map(|n| (n, spawn(&api, ask(&known(n).0, &known(n).1), peer(n as u8 + 1)))).collect();
+        until(&api, "queue_length 4").await;
+        fake.door.open();
+        let bad = bad.await.unwrap();
+        assert_eq!(bad.status, status);
+        assert!(!String::from_utf8_lossy(&bad.body).contains("0x1234"), "the operator's to know");
+        for (n, one) in good {
+            check_known(n, &one.await.unwrap());
+        }
+        assert_eq!(held.await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_the_queue_there_is_429_and_later_room() {
+    let fake = Fake::default();
+    let api = api(Options { max_queue: 2, retry_after: 7, ..quiet() }, &fake);
+    let held = hold(&api, &fake).await;
+    assert_eq!(get(&api, "/health").await.json()["status"], "ok");
+    let waiting: Vec<_> = (1..3).map(|n| spawn(&api, simple("waits"), peer(n))).collect();
+    until(&api, "queue_length 2").await;
+    let health = get(&api, "/health").await;
+    assert_eq!((health.status, &health.json()["status"]), (200, &json!("busy")));
+    let refused = send(&api, simple("late"), None).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("7")));
+    fake.door.open();
+    for one in waiting.into_iter().chain([held]) {
+        assert_eq!(one.await.unwrap().status, 200);
+    }
+    assert_eq!(send(&api, simple("later"), None).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_was_lost_is_loaded_again() {
+    let (fake, loads) = (Fake::default(), Arc::new(AtomicUsize::new(0)));
+    let counted = loads.clone();
+    let load = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(fake.clone()) as Arc<dyn Engine>)
+    };
+    let api = Api::start(quiet(), Box::new(load), || {});
+    let lost = send(&api, simple("!lost"), None).await;
+    assert_eq!((lost.status, lost.header("retry-after")), (503, Some("5")));
+    assert_eq!(send(&api, simple("red"), None).await.status, 200);
+    assert_eq!(loads.load(Ordering::Relaxed), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_that_failed_is_tried_again_unless_it_cannot_succeed() {
+    let mut loads = 0;
+    let load = move || {
+        loads += 1;
+        match loads {
+            1 | 2 => Err(Error::new(ErrorKind::Download, "cannot download secret.gguf")),
+            _ => Ok(Arc::new(Fake::default()) as Arc<dyn Engine>),
+        }
+    };
+    let api = Api::start(Options { retry_after: 0, ..quiet() }, Box::new(load), || {});
+    loop {
+        let reply = send(&api, simple("red"), None).await;
+        if reply.status == 200 {
+            break;
+        }
+        assert_eq!(reply.status, 503);
+        assert!(!String::from_utf8_lossy(&reply.body).contains("secret"));
+    }
+    let (told, heard) = std::sync::mpsc::channel();
+    let load = || Err(Error::new(ErrorKind::BadModel, "no model at all"));
+    let ends = told.clone();
+    let api = Api::start(quiet(), Box::new(load), move || ends.send(()).unwrap());
+    heard.recv().unwrap();
+    assert_eq!(get(&api, "/health").await.json()["status"], "failed");
+    assert_eq!(api.close().unwrap_err().kind(), ErrorKind::BadModel);
+    let panics = || panic!("a bug");
+    let api = Api::start(quiet(), Box::new(panics), move || told.send(()).unwrap());
+    heard.recv().unwrap();
+    assert!(api.close().unwrap_err().to_string().contains("a bug"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_ends_says_so_and_answers_what_is_under_way() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    let held = hold(&api, &fake).await;
+    api.drain();
+    let health = get(&api, "/healthz").await;
+    assert_eq!((health.status, &health.json()["status"]), (503, &json!("draining")));
+    fake.door.open();
+    assert_eq!(held.await.unwrap().status, 200);
+    api.close().unwrap();
+    assert_eq!(send(&api, simple("late"), None).await.status, 503);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn known_texts_are_not_computed_again() {
+    let fake = Fake::default();
+    let api = api(Options { cache: 2, ..quiet() }, &fake);
+    let hits = async |documents: &[&str]| {
+        let documents: Vec<String> = documents.iter().map(|d| (*d).to_owned()).collect();
+        send(&api, ask("a", &documents), None).await.header("x-cache").unwrap().to_owned()
+    };
+    assert_eq!(hits(&["a", "a", "b"]).await, "0/3");
+    assert_eq!(fake.calls.lock().unwrap()[0][0].1, 0..2);
+    assert_eq!(hits(&["a"]).await, "1/1"); // used last: b goes first
+    assert_eq!(hits(&["c"]).await, "0/1");
+    assert_eq!(hits(&["a", "c"]).await, "2/2");
+    assert_eq!(hits(&["b"]).await, "0/1");
+    assert_eq!(fake.calls.lock().unwrap().len(), 3);
+    until(&api, "cache_hits_total 3").await;
+    until(&api, "cache_misses_total 5").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_computed_for_a_client_that_left_is_remembered() {
+    let fake = Fake::default();
+    let api = api(Options { cache: 2000, ..quiet() }, &fake);
+    let many: Vec<String> = (0..600).map(|n| format!("doc {n} with words")).collect();
+    let left = spawn(&api, ask("many", &many), None);
+    while fake.calls.lock().unwrap().len() < 2 {
+        tokio::task::yield_now().await;
+    }
+    left.abort();
+    let again = send(&api, ask("many", &many), None).await;
+    let known: usize = again.header("x-cache").unwrap().split('/').next().unwrap().parse().unwrap();
+    assert!(known > 0, "{known}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_without_a_length_is_counted_and_the_rest_of_it_is_not_read() {
+    let api = api(Options { max_body: 1000, ..quiet() }, &Fake::default());
+    let sent = Arc::new(AtomicUsize::new(0));
+    let count = sent.clone();
+    let endless = stream::repeat_with(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        Ok::<_, std::io::Error>(vec![b' '; 400])
+    });
+    let request = Request::post(P).body(Body::from_stream(endless)).unwrap();
+    assert_eq!(send(&api, request, None).await.status, 413);
+    assert!(sent.load(Ordering::Relaxed) < 10);
+    let broken = stream::iter([Ok(vec![b'{']), Err(std::io::Error::other("gone"))]);
+    let request = Request::post(P).body(Body::from_stream(broken)).unwrap();
+    assert_eq!(send(&api, request, None).await.status, 400);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_of_all_requests_together_are_bounded_and_room_is_made_again() {
+    let api = api(Options { max_body: 1000, max_queue: 1, ..quiet() }, &Fake::default());
+    let (go, wait) = tokio::sync::watch::channel(false);
+    let uploads: Vec<_> = (0..3)
+        .map(|_| {
+            let mut wait = wait.clone();
+            let rest = stream::once(async move {
+                let _ = wait.wait_for(|go| *go).await;
+                Ok::<_, std::io::Error>(vec![b' '])
+            });
+            let body = Body::from_stream(stream::once(async { Ok(vec![b' '; 700]) }).chain(rest));
+            spawn(&api, Request::post(P).body(body).unwrap(), None)
+        })
+        .collect();
+    until(&api, "requests_total{dialect=\"canonical\",status=\"429\"} 1").await;
+    go.send(true).unwrap();
+    let mut statuses = Vec::new();
+    for one in uploads {
+        statuses.push(one.await.unwrap().status);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [400, 400, 429]);
+    assert_eq!(send(&api, ask("a", &["x".repeat(800)]), None).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_is_taken_over_or_made() {
+    let api = api(quiet(), &Fake::default());
+    let id = async |given: Option<&[u8]>| {
+        let mut request = simple("red");
+        if let Some(given) = given {
+            request.headers_mut().insert("x-request-id", hyper::header::HeaderValue::from_bytes(given).unwrap());
+        }
+        send(&api, request, None).await.header("x-request-id").unwrap().to_owned()
+    };
+    assert_eq!(id(Some(b"trace-7/a")).await, "trace-7/a");
+    for hostile in [None, Some(&b"a b"[..]), Some(b""), Some(b"\xff"), Some(&[b'x'; 200])] {
+        assert_eq!(id(hostile).await.len(), 36, "{hostile:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_a_client_sends_it_gets_an_answer_that_says_what_is_wrong() {
+    let api = api(Options { max_documents: 3, cache: 10, ..quiet() }, &Fake::default());
+    let values = json!([
+        null, true, 0, -1, 1.5, 2, 1e300, -1e300, 18446744073709551615_u64, "", " ", "red", [], {}, ["red"], ["a", "b"], [["a"]], [null], [""],
+        { "text": "red" }, { "text": null }, { "text": 5 }, [{ "text": "a" }, { "content": "b" }],
+        { "query": "red", "documents": ["a"] }, ["a", "b", "c", "d"]
+    ]);
+    let values = values.as_array().unwrap();
+    let fields: Vec<&str> =
+        "query queries documents passages texts contexts input parameters text_1 text_2 items top_n top_k truncation \
+        truncate return_documents return_text instruction instruct task raw_scores threshold max_tokens_per_doc model"
+            .split_whitespace()
+            .collect();
+    let paths = [P, "/score", "/voyage/v1/rerank", "/v1/ranking", "/ai/run/m", "/tokenize"];
+    let mut seed = 7_u64;
+    let mut random = |n: usize| {
+        seed = seed * 48_271 % 2_147_483_647;
+        seed as usize % n
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..5000 {
+        let mut body = serde_json::Map::new();
+        for _ in 0..=random(6) {
+            body.insert(fields[random(fields.len())].into(), values[random(values.len())].clone());
+        }
+        let body = Value::Object(body);
+        let reply = send(&api, post(paths[random(paths.len())], &body), None).await;
+        seen.insert(reply.status);
+        assert!([200, 400, 413, 422].contains(&reply.status), "{} for {body}", reply.status);
+        if reply.status != 200 {
+            let told = reply.json();
+            assert!(told["message"].is_string() || told["error"].is_string(), "{body}");
+        }
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), [200, 400, 413, 422]);
+}
