@@ -66,8 +66,8 @@ fn near(what: &str, got: &[f32], want: &[f32], bound: f32) {
 }
 
 /// The largest and the mean difference of a model's logits from the reference.
-fn errors(model: &GoldenModel, compute: Option<Compute>) -> [f32; 2] {
-    let (golden, candle) = (golden(), load(&model.path, compute));
+fn errors(model: &GoldenModel, place: Place, compute: Option<Compute>) -> [f32; 2] {
+    let (golden, candle) = (golden(), load_on(&model.path, &[place], compute));
     let mut errors = Vec::new();
     for (i, request) in requests(&golden) {
         let got = run(&candle, &[], &ids(request), usize::MAX, 0);
@@ -83,7 +83,7 @@ fn exact_models_agree_with_the_reference_in_f32() {
     let exact: Vec<_> = golden.models.iter().filter(|m| m.class == "exact").collect();
     assert!(exact.len() >= 5, "the golden models are there");
     for model in exact {
-        let [most, _] = errors(model, Some(Compute::F32));
+        let [most, _] = errors(model, Place::Host, Some(Compute::F32));
         assert!(most < BOUND, "{}: off by {most}", model.path);
     }
 }
@@ -92,7 +92,7 @@ fn exact_models_agree_with_the_reference_in_f32() {
 fn sixteen_bits_stay_close_to_the_reference() {
     for model in golden().models.iter().filter(|m| ["odd-bf16", "tall-f16"].contains(&&*m.path)) {
         for compute in [None, Some(Compute::BF16), Some(Compute::F16)] {
-            let [most, mean] = errors(model, compute);
+            let [most, mean] = errors(model, Place::Host, compute);
             assert!(most < SIXTEEN_BITS[0] && mean < SIXTEEN_BITS[1], "{} {compute:?}: off by {most}, {mean}", model.path);
             // A result as exact as f32's would mean that nothing was rounded.
             assert!(most > BOUND / 10.0, "{} {compute:?}: off by {most} only", model.path);
@@ -106,8 +106,24 @@ fn quantised_models_agree_with_the_reference() {
     let quantised: Vec<_> = golden.models.iter().filter(|m| m.class != "exact").collect();
     assert!(!quantised.is_empty());
     for model in quantised {
-        let [most, mean] = errors(model, None);
+        let [most, mean] = errors(model, Place::Host, None);
         assert!(most < QUANTISED[0] && mean < QUANTISED[1], "{}: off by {most}, {mean}", model.path);
+    }
+}
+
+#[test]
+fn a_card_agrees_with_the_reference() {
+    /// What a GPU may be off in f32.
+    const CARD: f32 = 5e-3;
+    if edge_reranker::backend::candle::cards() == 0 {
+        eprintln!("skipped: no NVIDIA card, or a build without the feature cuda");
+        return;
+    }
+    for model in golden().models {
+        let exact = model.class == "exact";
+        let [most, mean] = errors(&model, Place::Card(0), exact.then_some(Compute::F32));
+        let bounds = if exact { [CARD, CARD] } else { SIXTEEN_BITS };
+        assert!(most < bounds[0] && mean < bounds[1], "{}: off by {most}, {mean}", model.path);
     }
 }
 

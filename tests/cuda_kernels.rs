@@ -52,6 +52,19 @@ fn words(values: &[f32]) -> Vec<u32> {
 
 /// Runs a kernel; none where there is no emulator.
 fn emulate(kernel: &str, dtype: &str, numbers: &[f64], buffers: &[Vec<u32>]) -> Option<Vec<f32>> {
+    let [forward, reversed] = [false, true].map(|reversed| emulate_in_order(kernel, dtype, numbers, buffers, reversed));
+    let bits = |x: &Option<Vec<f32>>| x.as_deref().map(words);
+    assert_eq!(bits(&forward), bits(&reversed), "{kernel} {dtype}: the order of threads must not matter");
+    forward
+}
+
+fn emulate_in_order(
+    kernel: &str,
+    dtype: &str,
+    numbers: &[f64],
+    buffers: &[Vec<u32>],
+    reversed: bool,
+) -> Option<Vec<f32>> {
     let mut input = Vec::new();
     for buffer in buffers {
         input.extend((buffer.len() as u32).to_le_bytes());
@@ -59,6 +72,9 @@ fn emulate(kernel: &str, dtype: &str, numbers: &[f64], buffers: &[Vec<u32>]) -> 
     }
     let mut command = Command::new(emulator()?);
     command.arg(kernel).arg(dtype).args(numbers.iter().map(f64::to_string));
+    if reversed {
+        command.env("REVERSED", "1");
+    }
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(&input));

@@ -3,11 +3,12 @@
 // A thread of a block is a fibre; each runs until it needs what others of its warp or block give, and the next one goes on. What a warp does
 // together (shuffles, matrices) and what a block waits for is checked: all must come to the same place. Shared memory begins as NaN,
 // and asynchronous copies land as late as they may: when somebody waits for them, and not at the call. So a missing wait or
-// barrier shows as a wrong result.
+// barrier shows as a wrong result, in one order of the threads or the other: with REVERSED in the environment the last warp goes first.
 //
 // usage: emulate KERNEL TYPE NUMBER... < buffers > result. A buffer is its length in 32 bits, then its numbers in f32, or a list of u32 for tiles.
 #include <ucontext.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -88,28 +89,27 @@ static void run_block() {
         f.context.uc_stack.ss_size = f.stack.size();
         makecontext(&f.context, body, 0);
     }
-    for (;;) {
-        bool ran = false, all_done = true;
-        for (unsigned i = 0; i < threads; i++) {
-            if (fibres[i].done) continue;
-            all_done = false;
-            if (fibres[i].waits_for) continue;
-            threadIdx.x = i;
-            swapcontext(&scheduler, &fibres[i].context);
-            ran = true;
-        }
-        if (all_done) return;
-        if (together(0, threads) && fibres[0].block_wide) {
-            for (Fibre &f : fibres) f.waits_for = nullptr;
-            ran = true;
-        }
-        for (size_t warp = 0; warp < threads; warp += 32) {
-            if (!fibres[warp].waits_for || fibres[warp].block_wide) continue;
-            if (!together(warp, warp + 32)) continue;
+    static const bool reversed = getenv("REVERSED");
+    // A warp goes on for as long as it can before another one begins: so it runs ahead of those that a missing barrier would have it wait for.
+    auto run_warp = [&](size_t warp) {
+        for (bool ran = true; ran;) {
+            ran = false;
+            for (unsigned i = warp; i < warp + 32; i++) {
+                if (fibres[i].done || fibres[i].waits_for) continue;
+                threadIdx.x = i;
+                swapcontext(&scheduler, &fibres[i].context);
+                ran = true;
+            }
+            if (!fibres[warp].waits_for || fibres[warp].block_wide || !together(warp, warp + 32)) continue;
             for (size_t i = warp; i < warp + 32; i++) fibres[i].waits_for = nullptr;
             ran = true;
         }
-        if (!ran) fail("threads wait for others that never come");
+    };
+    for (;;) {
+        for (size_t n = 0; n < threads; n += 32) run_warp(reversed ? threads - 32 - n : n);
+        if (std::all_of(fibres.begin(), fibres.end(), [](const Fibre &f) { return f.done; })) return;
+        if (!fibres[0].block_wide || !together(0, threads)) fail("threads wait for others that never come");
+        for (Fibre &f : fibres) f.waits_for = nullptr;
     }
 }
 

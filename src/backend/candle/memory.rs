@@ -45,13 +45,17 @@ fn chunk_row_bytes(c: &Config, a: u64) -> u64 {
     a * (2 * h + 2 * q + 3 * f) + 8 * f
 }
 
+fn good_rows(config: &Config) -> u64 {
+    (BATCH_WORK / config.layer_parameters()).clamp(BATCH[0], BATCH[1])
+}
+
 /// Rows that a batch should have, and can have, in the memory that the weights left.
 ///
 /// # Errors
 /// `oom` if it is too little for a query and a passage.
 pub(super) fn rows(network: &Network) -> Result<[usize; 2]> {
     let config = &network.config;
-    let should = (BATCH_WORK / config.layer_parameters()).clamp(BATCH[0], BATCH[1]);
+    let should = good_rows(config);
     let Some(free) = free_bytes(network)? else { return Ok([should as usize, HOST_ROWS]) };
     let a = network.compute.size_in_bytes() as u64;
     let room = free - free / LEFT;
@@ -84,5 +88,34 @@ fn free_bytes(network: &Network) -> Result<Option<u64>> {
     {
         let _ = network;
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table in docs/cuda.md.
+    #[test]
+    fn counts_the_published_sizes() {
+        let shape = |hidden, intermediate, layers, heads| Config {
+            hidden,
+            intermediate,
+            layers,
+            heads,
+            kv_heads: 8,
+            head_dim: 128,
+            vocabulary: 151_669,
+            rope_theta: 1e6,
+            rms_eps: 1e-6,
+            context: 40_960,
+        };
+        let tenths = |bytes: u64| (bytes as f64 / 1e8).round() / 10.0;
+        let sizes = [shape(1024, 3072, 28, 16), shape(2560, 9728, 36, 32), shape(4096, 12_288, 36, 32)];
+        let table = sizes.map(|c| {
+            let rows = good_rows(&c);
+            (tenths(weight_bytes(&c, 16.0)), rows, tenths(batch_bytes(&c, rows, 2)))
+        });
+        assert_eq!(table, [(1.2, 32_768, 0.7), (8.0, 15_687, 1.1), (15.1, 8206, 1.2)]);
     }
 }

@@ -130,7 +130,7 @@ fn failed(e: candle_core::Error) -> Error {
     // Backtraces and the like follow in further lines.
     let text = text.lines().next().unwrap_or("unknown");
     let lower = text.to_lowercase();
-    if lower.contains("out_of_memory") || lower.contains("out of memory") {
+    if ["out_of_memory", "out of memory", "alloc_failed"].iter().any(|part| lower.contains(part)) {
         return Error::new(ErrorKind::OutOfMemory, "the card's memory is full")
             .hint("use a smaller model, fewer bits, or a card with more memory that is free");
     }

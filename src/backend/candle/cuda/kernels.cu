@@ -211,7 +211,7 @@ __device__ void attend(const T *q, const T *k, const T *v, T *y, const Tile *til
         int row = warp * 16 + (lane / 8 % 2) * 8 + lane % 8;
         load_matrices(query[i], &values[piece<D>(row, i * 2 + lane / 16)]);
     }
-    synchronise(); // all have read them: values may come
+    // The barrier that waits for the keys also says that all have read them: values may come then.
 
     // A thread's rows of the product, and the last position that each sees.
     const int mine[2] = {warp * 16 + lane / 4, warp * 16 + lane / 4 + 8};

@@ -7,44 +7,44 @@ use {crate::backend::candle::cuda, candle_core::CudaStorage};
 use super::{read, stored};
 
 /// Rows of a tile of the matrix kernel: query rows times the query heads that share a key/value head.
-pub(in super::super) const TILE_ROWS: usize = 64;
+pub(in crate::backend::candle) const TILE_ROWS: usize = 64;
 
 /// True where the kernel on matrix instructions takes this type and head size.
-pub(in super::super) fn has_matrix_kernel(dtype: DType, head_dim: usize) -> bool {
+pub(in crate::backend::candle) fn has_matrix_kernel(dtype: DType, head_dim: usize) -> bool {
     matches!(dtype, DType::F16 | DType::BF16) && matches!(head_dim, 64 | 128)
 }
 
 /// Query rows of one sequence, at consecutive positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) struct Tile {
+pub(in crate::backend::candle) struct Tile {
     /// The first, among the rows of q.
-    pub(in super::super) query: u32,
+    pub(in crate::backend::candle) query: u32,
     /// How many.
-    pub(in super::super) rows: u32,
+    pub(in crate::backend::candle) rows: u32,
     /// The first one's position: it sees positions 0 to `first`.
-    pub(in super::super) first: u32,
+    pub(in crate::backend::candle) first: u32,
     /// Positions below `shared` are rows of the keys and values from here on.
-    pub(in super::super) prefix: u32,
+    pub(in crate::backend::candle) prefix: u32,
     /// Positions of the prefix.
-    pub(in super::super) shared: u32,
+    pub(in crate::backend::candle) shared: u32,
     /// The other positions are rows from here on.
-    pub(in super::super) own: u32,
+    pub(in crate::backend::candle) own: u32,
 }
 
 /// The tiles of an attention, here and on the device.
-pub(in super::super) struct Tiles {
+pub(in crate::backend::candle) struct Tiles {
     tiles: Vec<Tile>,
     /// Rows of the largest.
     #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "the processor's loops need no grid"))]
-    pub(in super::super) most_rows: u32,
+    pub(in crate::backend::candle) most_rows: u32,
     /// `[tiles, 6]` u32, the fields in their order.
     #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "the processor reads the tiles themselves"))]
-    pub(in super::super) table: Tensor,
+    pub(in crate::backend::candle) table: Tensor,
 }
 
 impl Tiles {
     /// Lays them out on `device`, those with the most work first: the last ones to run are then short.
-    pub(in super::super) fn new(mut tiles: Vec<Tile>, device: &Device) -> Result<Self> {
+    pub(in crate::backend::candle) fn new(mut tiles: Vec<Tile>, device: &Device) -> Result<Self> {
         tiles.sort_by_key(|t| std::cmp::Reverse(t.rows * (t.first + t.rows)));
         let words: Vec<u32> =
             tiles.iter().flat_map(|t| [t.query, t.rows, t.first, t.prefix, t.shared, t.own]).collect();
@@ -55,7 +55,7 @@ impl Tiles {
 
 /// q `[C, heads * D]`, k and v `[R, kv_heads * D]`, all of one type: what every head of q sees, `[C, heads * D]`. `plain` does without matrix
 /// instructions.
-pub(in super::super) fn attend(
+pub(in crate::backend::candle) fn attend(
     [q, k, v]: [&Tensor; 3],
     tiles: &Tiles,
     head_dim: usize,

@@ -7,7 +7,7 @@ use {crate::backend::candle::cuda, candle_core::CudaStorage};
 use super::{read, write};
 
 /// x `[C, heads * D]` in place, w `[D]` f32, turns `[C, D]` f32: the cosines of each row's D / 2 angles, then their sines.
-pub(in super::super) fn head_norm_rope(x: &Tensor, w: &Tensor, turns: &Tensor, eps: f32) -> Result<()> {
+pub(in crate::backend::candle) fn head_norm_rope(x: &Tensor, w: &Tensor, turns: &Tensor, eps: f32) -> Result<()> {
     x.inplace_op3(w, turns, &HeadNormRope { eps })
 }
 

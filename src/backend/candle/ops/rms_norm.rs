@@ -11,12 +11,12 @@ use {crate::backend::candle::cuda, candle_core::CudaStorage};
 use super::{read, stored, write};
 
 /// x `[C, H]` f32, w `[H]` f32: `x / sqrt(mean(x^2) + eps) * w` as `[C, H]` of `to`.
-pub(in super::super) fn rms_norm(x: &Tensor, w: &Tensor, eps: f32, to: DType) -> Result<Tensor> {
+pub(in crate::backend::candle) fn rms_norm(x: &Tensor, w: &Tensor, eps: f32, to: DType) -> Result<Tensor> {
     x.apply_op2_no_bwd(w, &RmsNorm { eps, to })
 }
 
 /// residual `[C, H]` f32 += more `[C, H]`, which gives the type of the result: the residual's [`rms_norm`].
-pub(in super::super) fn add_rms_norm(residual: &Tensor, more: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
+pub(in crate::backend::candle) fn add_rms_norm(residual: &Tensor, more: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
     let op = AddRmsNorm { eps, normed: RefCell::default() };
     residual.inplace_op3(more, w, &op)?;
     let normed = op.normed.into_inner().expect("the operation has run");
@@ -24,7 +24,7 @@ pub(in super::super) fn add_rms_norm(residual: &Tensor, more: &Tensor, w: &Tenso
 }
 
 /// residual `[C, H]` f32 += more `[C, H]`.
-pub(in super::super) fn add(residual: &Tensor, more: &Tensor) -> Result<()> {
+pub(in crate::backend::candle) fn add(residual: &Tensor, more: &Tensor) -> Result<()> {
     residual.inplace_op2(more, &Add)
 }
 

@@ -7,7 +7,7 @@ use {crate::backend::candle::cuda, candle_core::CudaStorage};
 use super::{read, stored};
 
 /// gate and up `[C, F]` of one type: `gate / (1 + exp(-gate)) * up`.
-pub(in super::super) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+pub(in crate::backend::candle) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     gate.apply_op2_no_bwd(up, &SwiGlu)
 }
 
