@@ -93,7 +93,11 @@ fn sixteen_bits_stay_close_to_the_reference() {
     for model in golden().models.iter().filter(|m| ["odd-bf16", "tall-f16"].contains(&&*m.path)) {
         for compute in [None, Some(Compute::BF16), Some(Compute::F16)] {
             let [most, mean] = errors(model, Place::Host, compute);
-            assert!(most < SIXTEEN_BITS[0] && mean < SIXTEEN_BITS[1], "{} {compute:?}: off by {most}, {mean}", model.path);
+            assert!(
+                most < SIXTEEN_BITS[0] && mean < SIXTEEN_BITS[1],
+                "{} {compute:?}: off by {most}, {mean}",
+                model.path
+            );
             // A result as exact as f32's would mean that nothing was rounded.
             assert!(most > BOUND / 10.0, "{} {compute:?}: off by {most} only", model.path);
         }
@@ -148,7 +152,8 @@ fn sharing_the_prefix_changes_nothing() {
         let shared = request.shared_prefix.unwrap();
         let own: Vec<&[u32]> = whole.iter().map(|ids| &ids[shared..]).collect();
         let off = run(&candle, &[], &whole, usize::MAX, 0);
-        for (what, budget, keep) in [("in one batch", usize::MAX, 0), ("kept", 1, usize::MAX), ("computed again", 1, 0)] {
+        for (what, budget, keep) in [("in one batch", usize::MAX, 0), ("kept", 1, usize::MAX), ("computed again", 1, 0)]
+        {
             let on = run(&candle, &whole[0][..shared], &own, budget, keep);
             near(&format!("{} {what}", request.name), &on, &off, PACKING);
         }

@@ -136,7 +136,9 @@ fn head_norm_rope_agrees_with_its_twin() {
             let frequencies = head_norm_rope::frequencies(p.theta, p.head_dim);
             let turns: Vec<f32> = positions
                 .iter()
-                .flat_map(|&at| [0, 1].map(|e| frequencies.iter().map(move |&f| head_norm_rope::turn(at as usize, f)[e])))
+                .flat_map(|&at| {
+                    [0, 1].map(|e| frequencies.iter().map(move |&f| head_norm_rope::turn(at as usize, f)[e]))
+                })
                 .flatten()
                 .collect();
             let numbers = [p.rows, p.heads, p.head_dim].map(|n| n as f64);

@@ -53,7 +53,8 @@ impl FromStr for Cards {
         let mut bits = 0;
         for number in text.split(',') {
             let n = number.parse::<u32>().ok().filter(|&n| n < 64).ok_or_else(|| {
-                Error::bad_input(format!("{number:?} is not the number of a card")).hint("write cuda:1, cuda:0,2 or cuda:all")
+                Error::bad_input(format!("{number:?} is not the number of a card"))
+                    .hint("write cuda:1, cuda:0,2 or cuda:all")
             })?;
             bits |= 1 << n;
         }
@@ -145,6 +146,10 @@ pub(super) async fn load(
         }
         #[cfg(feature = "gpu")]
         Device::Auto => because(info, "the model is small: the CPU is done before a GPU has started".into()),
+        #[cfg(not(feature = "gpu"))]
+        Device::Auto if cfg!(feature = "cuda") => {
+            because(info, "no NVIDIA card was found, or the model is too small to be worth its start".into());
+        }
         #[cfg(not(feature = "gpu"))]
         Device::Auto => because(info, "this build computes on the CPU only".into()),
     }

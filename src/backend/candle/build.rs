@@ -34,5 +34,7 @@ fn main() {
         Err(e) => e.to_string(),
     };
     let nvcc = nvcc.display();
-    panic!("{nvcc} did not compile {folder}/kernels.cu: {said}\nset CUDA_HOME to a CUDA toolkit: docs/cuda.md says how to get one");
+    panic!(
+        "{nvcc} did not compile {folder}/kernels.cu: {said}\nset CUDA_HOME to a CUDA toolkit: docs/cuda.md says how to get one"
+    );
 }

@@ -65,8 +65,10 @@ pub(super) fn rows(network: &Network) -> Result<[usize; 2]> {
     let can = if can < CHUNK as u64 { small } else { can };
     if can < FEWEST_ROWS {
         let what = format!("{} MB of the card's memory are free beside the weights", free >> 20);
-        return Err(Error::new(ErrorKind::OutOfMemory, what)
-            .hint(format!("{} MB are the least; use a model of fewer bits, or a larger card", batch_bytes(config, FEWEST_ROWS, a) >> 20)));
+        return Err(Error::new(ErrorKind::OutOfMemory, what).hint(format!(
+            "{} MB are the least; use a model of fewer bits, or a larger card",
+            batch_bytes(config, FEWEST_ROWS, a) >> 20
+        )));
     }
     Ok([should.min(can), can.min(1 << 30)].map(|n| n as usize))
 }

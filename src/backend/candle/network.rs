@@ -171,7 +171,7 @@ impl Network {
         let mut table = self.turns[at].lock().unwrap_or_else(PoisonError::into_inner);
         if table.as_ref().is_none_or(|t| t.dims()[0] <= most) {
             // Twice as many, so that the table grows a few times only.
-            let count = (2 * (most + 1)).max(1024);
+            let count = (2 * (most + 1)).clamp(1024, self.config.context.max(1024)).max(most + 1);
             let frequencies = head_norm_rope::frequencies(self.config.rope_theta, self.config.head_dim);
             let mut values = Vec::with_capacity(count * self.config.head_dim);
             for p in 0..count {

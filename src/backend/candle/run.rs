@@ -77,9 +77,8 @@ impl Here {
         let most = batch.positions.iter().copied().max().unwrap_or(0) as usize;
         let last: Vec<u32> = batch.last_rows().map(|r| r as u32).collect();
         let last_positions: Vec<u32> = batch.last_rows().map(|r| batch.positions[r]).collect();
-        let turns = |positions: &[u32]| {
-            network.turns(at, &Tensor::from_slice(positions, positions.len(), device)?, most)
-        };
+        let turns =
+            |positions: &[u32]| network.turns(at, &Tensor::from_slice(positions, positions.len(), device)?, most);
         let rows = kept_rows(batch) + batch.tokens.len();
         Ok(Self {
             at,

@@ -1,8 +1,9 @@
 //! Launches the kernels of `kernels.cu`, which the build script compiles to PTX; the driver makes the card's own code of that.
 
 use candle_core::{
-    CudaDevice, CudaStorage, DType, Layout, Result, Storage, bail,
+    CudaDevice, CudaStorage, DType, Layout, Result, Storage,
     backend::BackendStorage,
+    bail,
     cuda_backend::{
         WrapErr,
         cudarc::driver::{CudaContext, CudaEvent, LaunchConfig, PushKernelArg, sys},

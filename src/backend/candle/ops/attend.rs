@@ -92,7 +92,8 @@ impl CustomOp3 for Attend<'_> {
         let mut out = vec![0.0; queries.len()];
         for tile in &self.tiles.tiles {
             let key_row = |position: u32| {
-                let row = if position < tile.shared { tile.prefix + position } else { tile.own + position - tile.shared };
+                let row =
+                    if position < tile.shared { tile.prefix + position } else { tile.own + position - tile.shared };
                 row as usize * kv_width
             };
             for row in 0..tile.rows {
@@ -101,7 +102,9 @@ impl CustomOp3 for Attend<'_> {
                     let kv = head / group * d;
                     let query = &queries[at..][..d];
                     let mut weights: Vec<f32> = (0..=tile.first + row)
-                        .map(|p| keys[key_row(p) + kv..][..d].iter().zip(query).map(|(k, q)| k * q).sum::<f32>() * scale)
+                        .map(|p| {
+                            keys[key_row(p) + kv..][..d].iter().zip(query).map(|(k, q)| k * q).sum::<f32>() * scale
+                        })
                         .collect();
                     let most = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                     weights.iter_mut().for_each(|w| *w = (*w - most).exp());

@@ -16,7 +16,12 @@ pub(in crate::backend::candle) fn rms_norm(x: &Tensor, w: &Tensor, eps: f32, to:
 }
 
 /// residual `[C, H]` f32 += more `[C, H]`, which gives the type of the result: the residual's [`rms_norm`].
-pub(in crate::backend::candle) fn add_rms_norm(residual: &Tensor, more: &Tensor, w: &Tensor, eps: f32) -> Result<Tensor> {
+pub(in crate::backend::candle) fn add_rms_norm(
+    residual: &Tensor,
+    more: &Tensor,
+    w: &Tensor,
+    eps: f32,
+) -> Result<Tensor> {
     let op = AddRmsNorm { eps, normed: RefCell::default() };
     residual.inplace_op3(more, w, &op)?;
     let normed = op.normed.into_inner().expect("the operation has run");
