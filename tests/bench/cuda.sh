@@ -33,4 +33,4 @@ export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries
 if [[ -n ${TESTS:-} ]]; then
   "$TESTS" --test-threads 1 --nocapture
 fi
-exec python3 tests/bench/python/cuda.py --binary "$binary" --tokenizer "$tokenizer" "$@"
+exec python3 tests/bench/python/cards.py --binary "$binary" --tokenizer "$tokenizer" "$@"

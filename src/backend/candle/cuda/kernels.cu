@@ -1,7 +1,7 @@
 // What candle has no kernel for. `cuda/mod.rs` launches these, `ops/` says what each computes, in the same order of arguments.
 //
 // T rows, H hidden, D head size. All matrices are row-major and without gaps. Numbers that are added up are added in f32.
-// The instructions that C++ has no words for are behind the functions of instructions.cuh: tests/cuda/emulate.cpp gives them other
+// The instructions that C++ has no words for are behind the functions of instructions.cuh: tests/cuda/emulate.h gives them other
 // bodies, runs a block's threads one after the other, and so tests this very text on a processor.
 #ifndef EMULATED
 #include "instructions.cuh"
