@@ -2,9 +2,7 @@
 //!
 //! Products are candle's (cuBLAS for 16-bit weights, integer kernels for quantised ones); the rest are kernels of our own, in `cuda/kernels.cu`.
 //! The residual stream, sums and softmax are f32. On the processor the same code runs with plain loops: that is how it is tested where there
-//! is no card, and of no other use. [docs/cuda.md] says how to build, what it takes in memory and what was measured.
-//!
-//! [docs/cuda.md]: https://github.com/edge-reranker/edge-reranker/blob/main/docs/cuda.md
+//! is no card, and of no other use. `docs/cuda.md` says how to build, what it takes in memory and what was measured.
 
 #[cfg(feature = "cuda")]
 #[allow(unsafe_code)] // Its address: launching kernels. See the reasons at every block.

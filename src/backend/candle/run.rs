@@ -60,8 +60,9 @@ struct Run<'a> {
     layer: usize,
     here: Here,
     fences: Fences,
-    /// `[T, H]` f32, and from the last layer on `[S, H]`.
+    /// `[T, H]` f32.
     residual: Tensor,
+    /// `[S, H]` f32: the last rows' from the last layer on.
     last: Option<Tensor>,
     /// A product that is to be added to the residual of these rows: the next norm does it on its way.
     pending: Option<(Rows, Tensor)>,
