@@ -74,7 +74,9 @@ fn errors(model: &GoldenModel, place: Place, compute: Option<Compute>) -> [f32; 
         errors.extend(got.iter().zip(&model.scores[i]).map(|(got, want)| (got - want.logit).abs()));
     }
     assert!(errors.iter().all(|e| e.is_finite()), "{}", model.path);
-    [errors.iter().copied().fold(0.0, f32::max), errors.iter().sum::<f32>() / errors.len() as f32]
+    let [most, mean] = [errors.iter().copied().fold(0.0, f32::max), errors.iter().sum::<f32>() / errors.len() as f32];
+    eprintln!("{} {place:?} {compute:?}: off by {most} at most, {mean} on average", model.path);
+    [most, mean]
 }
 
 #[test]
