@@ -45,8 +45,17 @@ fn chunk_row_bytes(c: &Config, a: u64) -> u64 {
     a * (2 * h + 2 * q + 3 * f) + 8 * f
 }
 
+/// Whole chunks: a short one reads the weights for little.
 fn good_rows(config: &Config) -> u64 {
-    (BATCH_WORK / config.layer_parameters()).clamp(BATCH[0], BATCH[1])
+    let chunk = CHUNK as u64;
+    let rows = (BATCH_WORK / config.layer_parameters()).clamp(BATCH[0], BATCH[1]);
+    (rows + chunk / 2) / chunk * chunk
+}
+
+/// Rows in a chunk of a batch of `rows` rows: chunks of one size, of whole tiles of a product.
+pub(super) fn chunk(rows: usize) -> usize {
+    const TILE: usize = 128;
+    rows.div_ceil(rows.div_ceil(CHUNK).max(1)).next_multiple_of(TILE)
 }
 
 /// Rows that a batch should have, and can have, in the memory that the weights left.
@@ -118,6 +127,14 @@ mod tests {
             let rows = good_rows(&c);
             (tenths(weight_bytes(&c, 16.0)), rows, tenths(batch_bytes(&c, rows, 2)))
         });
-        assert_eq!(table, [(1.2, 32_768, 0.7), (8.0, 15_687, 1.1), (15.1, 8206, 1.2)]);
+        assert_eq!(table, [(1.2, 32_768, 0.7), (8.0, 16_384, 1.2), (15.1, 8192, 1.2)]);
+    }
+
+    #[test]
+    fn chunks_are_alike() {
+        for (rows, want) in [(1, 128), (4096, 4096), (4097, 2176), (8192, 4096), (8206, 2816), (32_091, 4096)] {
+            assert_eq!(chunk(rows), want, "{rows} rows");
+            assert!(chunk(rows) <= CHUNK);
+        }
     }
 }

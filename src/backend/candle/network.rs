@@ -23,13 +23,13 @@ pub(super) enum Product {
     /// `[N, K]`
     Dense(Tensor),
     /// `[N, K]` in the file's blocks.
-    Quantised(QTensor),
+    Quantised(Box<QTensor>),
 }
 
 impl Product {
     fn new(matrix: &Matrix, device: &Device, compute: DType) -> candle_core::Result<Self> {
         if matrix.dtype().is_quantized() {
-            return Ok(Self::Quantised(quantised(matrix, device)?));
+            return quantised(matrix, device).map(Self::Quantised);
         }
         // The processor multiplies f32 alone; the values are those of the type all the same.
         let dense = dense(matrix, device)?.to_dtype(compute)?;
@@ -39,18 +39,18 @@ impl Product {
     /// x `[C, K]` to `[C, N]`, of x's type.
     pub(super) fn apply(&self, x: &Tensor) -> candle_core::Result<Tensor> {
         match self {
-            Self::Quantised(w) => x.apply_op1_no_bwd(w),
+            Self::Quantised(w) => x.apply_op1_no_bwd(w.as_ref()),
             Self::Dense(w) => x.to_dtype(w.dtype())?.matmul(&w.t()?)?.to_dtype(x.dtype()),
         }
     }
 }
 
-fn quantised(matrix: &Matrix, device: &Device) -> candle_core::Result<QTensor> {
+fn quantised(matrix: &Matrix, device: &Device) -> candle_core::Result<Box<QTensor>> {
     // candle reads blocks in place and wants them aligned.
     let bytes = matrix.data();
     let bytes = if bytes.as_ptr().addr().is_multiple_of(4) { Cow::Borrowed(bytes) } else { Cow::Owned(bytes.to_vec()) };
     let storage = QStorage::from_data(bytes, device, matrix.dtype().candle())?;
-    QTensor::new(storage, (matrix.rows(), matrix.columns()))
+    QTensor::new(storage, (matrix.rows(), matrix.columns())).map(Box::new)
 }
 
 fn dense(matrix: &Matrix, device: &Device) -> candle_core::Result<Tensor> {

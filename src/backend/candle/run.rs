@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::{
     Kept, failed,
-    memory::CHUNK,
+    memory::chunk,
     network::{Layer, Network},
     ops::{self, TILE_ROWS, Tile, Tiles},
     place::Fences,
@@ -30,7 +30,7 @@ pub(super) async fn run(
 ) -> error::Result<Vec<Logits>> {
     let residual = network.embed(&batch.tokens)?;
     let mut run = Run::new(network, batch, kept, residual).map_err(failed)?;
-    for step in forward(network.layers.len(), batch, CHUNK) {
+    for step in forward(network.layers.len(), batch, chunk(batch.tokens.len())) {
         run.step(&step).map_err(failed)?;
         if matches!(step, Step::Layer(_)) {
             pace.breathe().await?;
