@@ -160,7 +160,7 @@ fn other_heads_and_f32() {
 fn two_cards_as_replicas_and_as_halves() {
     let model = common::golden_path("tiny-f32");
     agrees(&model, "cuda:all", None, BOUND_F32);
-    // Too little for all layers on one card, as the cards of this driver share their memory.
+    // Too little for a replica on each, so the layers are shared out.
     agrees(&model, "cuda:0,1", Some("7000000"), BOUND_F32);
 }
 

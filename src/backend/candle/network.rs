@@ -92,7 +92,7 @@ pub(super) struct Network {
     pub(super) layers: Vec<Layer>,
     /// `[V, H]` on the first device.
     embedding: Product,
-    /// `[H]` on the last.
+    /// `[H]` on the last layer's.
     pub(super) output_norm: Tensor,
     pub(super) head: Head,
     /// True where attention does without matrix instructions.
@@ -110,7 +110,8 @@ impl Network {
         let (config, compute) = (loading.config().clone(), compute.dtype());
         let (plain, warnings) = attention(&config, compute, &devices)?;
         let head = loading.head().await?;
-        let last = &devices[devices.len() - 1];
+        let device_of = |layer: usize| layer * devices.len() / config.layers;
+        let last = &devices[device_of(config.layers - 1)];
         let output_norm = on(loading.output_norm().await?, last)?;
         let embedding = loading.embedding().await?;
         let embedding = match embedding.matrix() {
@@ -120,7 +121,7 @@ impl Network {
         .map_err(failed)?;
         let mut layers = Vec::with_capacity(config.layers);
         for i in 0..config.layers {
-            let at = i * devices.len() / config.layers;
+            let at = device_of(i);
             let device = &devices[at];
             let layer = loading.layer(i, |matrix| Product::new(&matrix, device, compute).map_err(failed)).await?;
             layers.push(Layer {
