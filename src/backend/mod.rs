@@ -2,6 +2,8 @@
 //! this batch?
 
 mod blocks;
+#[cfg(feature = "candle")]
+pub mod candle;
 pub mod cpu;
 #[cfg(feature = "gpu")]
 pub mod gpu;
@@ -16,6 +18,8 @@ use crate::{
     weights::{BoxFuture, MaybeSend},
 };
 
+#[cfg(feature = "candle")]
+pub use candle::Candle;
 pub use cpu::Cpu;
 #[cfg(feature = "gpu")]
 pub use gpu::{Gpu, GpuOptions};
@@ -30,6 +34,12 @@ pub struct KeptPrefix {
     /// The same on a GPU.
     #[cfg(feature = "gpu")]
     pub(crate) gpu: Option<gpu::Kept>,
+    /// The same on the devices that candle computes on.
+    #[cfg(feature = "candle")]
+    pub(crate) candle: candle::Kept,
+    /// The same for every replica.
+    #[cfg(feature = "candle")]
+    pub(crate) replicas: Vec<KeptPrefix>,
 }
 
 /// Runs batches.

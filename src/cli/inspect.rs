@@ -158,7 +158,11 @@ fn report(common: &Common, options: &Options) -> Result<Report> {
         );
     }
     let run = Run {
-        device: if gpu.is_some() { "gpu" } else { "cpu" },
+        device: match device {
+            rerank::Device::Cuda(_) => "cuda",
+            _ if gpu.is_some() => "gpu",
+            _ => "cpu",
+        },
         gpu,
         instructions: Isa::best().name(),
         threads: common.threads(),

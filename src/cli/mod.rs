@@ -32,13 +32,13 @@ use std::{
 };
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
     error::{ContextKind, ContextValue},
 };
 
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     model::Template,
     rerank::{self, Request},
 };
@@ -104,9 +104,9 @@ pub(crate) struct Common {
     /// A tokenizer.json to use instead of the model's own
     #[arg(long, global = true, value_name = "PATH")]
     tokenizer: Option<PathBuf>,
-    /// Where to compute
-    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", env = "EDGE_RERANKER_DEVICE")]
-    device: Device,
+    /// Where to compute: auto, cpu, gpu, or cuda for an NVIDIA card (cuda:1, cuda:0,2 or cuda:all for others than the first)
+    #[arg(long, global = true, value_name = "DEVICE", default_value = "auto", env = "EDGE_RERANKER_DEVICE", value_parser = device)]
+    device: rerank::Device,
     /// The GPU to use, by a part of its name, where there are several
     #[arg(long, global = true, value_name = "NAME", env = "EDGE_RERANKER_ADAPTER")]
     adapter: Option<String>,
@@ -133,17 +133,17 @@ pub(crate) struct Common {
     quiet: bool,
 }
 
-/// Where to compute.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Device {
-    /// The best there is
-    Auto,
-    /// The processor
-    Cpu,
-    /// A graphics processor
-    Gpu,
-    /// An NVIDIA graphics processor
-    Cuda,
+/// What `--device` says.
+fn device(text: &str) -> Result<rerank::Device, String> {
+    let cards = text.strip_prefix("cuda").map(|rest| (rest, rest.strip_prefix(':')));
+    match (text, cards) {
+        ("auto", _) => Ok(rerank::Device::Auto),
+        ("cpu", _) => Ok(rerank::Device::Cpu),
+        ("gpu", _) => Ok(rerank::Device::Gpu),
+        (_, Some(("", _))) => Ok(rerank::Device::Cuda(rerank::Cards::First)),
+        (_, Some((_, Some(cards)))) => cards.parse().map(rerank::Device::Cuda).map_err(|e: Error| e.to_string()),
+        _ => Err("possible values: auto, cpu, gpu, cuda, cuda:1, cuda:0,2, cuda:all".into()),
+    }
 }
 
 fn template() -> impl TypedValueParser<Value = Template> {
@@ -171,16 +171,10 @@ impl Common {
         }
     }
 
-    /// What computes; devices that this build cannot use are refused.
+    /// What computes; devices that this build or machine does not have are refused.
     fn device(&self) -> Result<rerank::Device> {
-        match self.device {
-            Device::Auto => Ok(rerank::Device::Auto),
-            Device::Cpu => Ok(rerank::Device::Cpu),
-            Device::Gpu => Ok(rerank::Device::Gpu),
-            Device::Cuda => Err(Error::new(ErrorKind::NoDevice, "this build does not use CUDA")
-                .at("device cuda")
-                .hint("leave --device out, or use --device gpu, which reaches NVIDIA cards too")),
-        }
+        rerank::check_device(self.device)?;
+        Ok(self.device)
     }
 }
 

@@ -15,6 +15,7 @@ use web_time::Instant;
 
 #[cfg(all(feature = "gpu", not(target_arch = "wasm32")))]
 pub use device::gpu_for;
+pub use device::{Cards, check_device};
 pub use info::{ModelInfo, Streaming};
 use prefixes::Prefixes;
 pub use prompts::{Part, Prompts};
@@ -110,13 +111,15 @@ pub struct Tokenized {
 /// What computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Device {
-    /// A GPU if there is a real one and the model is large enough to be worth its start, else the CPU.
+    /// A GPU if there is a real one and the model is large enough to be worth its start, else the CPU. NVIDIA cards by CUDA where the build has it.
     #[default]
     Auto,
     /// The CPU.
     Cpu,
     /// Any GPU adapter, a software one too.
     Gpu,
+    /// NVIDIA cards, in a build with the feature `cuda`.
+    Cuda(Cards),
 }
 
 /// How to load a model.

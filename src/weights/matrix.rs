@@ -72,6 +72,12 @@ impl Matrix {
         }
     }
 
+    /// All rows as they lie in the file.
+    #[cfg(feature = "candle")]
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.data
+    }
+
     /// One row as it lies in the file.
     ///
     /// # Panics

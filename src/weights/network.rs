@@ -28,6 +28,12 @@ pub struct Embedding {
 }
 
 impl Embedding {
+    /// All rows.
+    #[cfg(feature = "candle")]
+    pub(crate) fn matrix(&self) -> &Matrix {
+        &self.matrix
+    }
+
     /// `[tokens, H]` rows of `tokens`, into `out`.
     ///
     /// # Errors
@@ -63,6 +69,12 @@ impl<'a> Loading<'a> {
     /// The shape.
     pub fn config(&self) -> &'a Config {
         &self.file.config
+    }
+
+    /// The element type that most of the layers' weights have.
+    #[cfg(feature = "candle")]
+    pub(crate) fn main_dtype(&self) -> super::DType {
+        self.file.main_dtype()
     }
 
     /// The judging rows.

@@ -1,0 +1,137 @@
+//! The large models on NVIDIA cards: the plan walked with candle's tensors in 16 bits, a whole batch of rows at a time.
+//!
+//! Products are candle's (cuBLAS for 16-bit weights, integer kernels for quantised ones); the rest are kernels of our own, in `cuda/kernels.cu`.
+//! The residual stream, sums and softmax are f32. On the processor the same code runs with plain loops: that is how it is tested where there
+//! is no card, and of no other use. `docs/cuda.md` says how to build, what it takes in memory and what was measured.
+
+#[cfg(feature = "cuda")]
+#[allow(unsafe_code)] // Its address: launching kernels. See the reasons at every block.
+mod cuda;
+mod memory;
+mod network;
+mod ops;
+mod place;
+mod replicas;
+mod run;
+
+pub use memory::{batch_bytes, weight_bytes};
+pub use place::{Place, cards, free_bytes};
+pub use replicas::{Replicas, shares};
+
+use candle_core::{DType, Tensor};
+use network::Network;
+
+use super::{Backend, KeptPrefix, Pace};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    model::Logits,
+    plan::Batch,
+    weights::{self, BoxFuture, Loading},
+};
+
+/// The type that products and attention compute in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Compute {
+    F32,
+    F16,
+    BF16,
+}
+
+impl Compute {
+    /// That of the file; for quantised ones bf16 on a card, and f32 on the processor.
+    fn of(file: weights::DType, place: Place) -> Self {
+        match (file, place) {
+            (weights::DType::F32, _) => Self::F32,
+            (weights::DType::F16, _) => Self::F16,
+            (weights::DType::BF16, _) => Self::BF16,
+            (_, Place::Host) => Self::F32,
+            (_, Place::Card(_)) => Self::BF16,
+        }
+    }
+
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::BF16 => DType::BF16,
+        }
+    }
+}
+
+/// The keys and values of a prefix: for every layer `[shared, kv_heads * D]` each, on the layer's device.
+pub(crate) type Kept = Vec<[Tensor; 2]>;
+
+/// Runs plans on a card, or on several that share the layers.
+pub struct Candle {
+    network: Network,
+    /// Rows that a batch should have, and can have.
+    rows: [usize; 2],
+}
+
+impl Candle {
+    /// Loads a model, its layers shared out evenly among `places` in their order. `compute` by default as the file's type has it.
+    ///
+    /// # Errors
+    /// `webgpu-unavailable` where a card is not there, `bad-model`, `download`, `oom` or `aborted` as met.
+    pub async fn load(loading: Loading<'_>, places: &[Place], compute: Option<Compute>) -> Result<Self> {
+        let first = *places.first().ok_or_else(|| Error::bad_input("no device to compute on"))?;
+        let compute = compute.unwrap_or_else(|| Compute::of(loading.main_dtype(), first));
+        let network = Network::load(loading, places, compute).await?;
+        let rows = memory::rows(&network)?;
+        Ok(Self { network, rows })
+    }
+
+    /// What a user should know: where a kernel of ours was found wrong on this card and is not used.
+    pub fn warnings(&self) -> &[String] {
+        &self.network.warnings
+    }
+}
+
+impl Backend for Candle {
+    fn device(&self) -> &str {
+        if self.network.is_on_card() { "cuda" } else { "candle" }
+    }
+
+    fn batch_rows(&self, shared: usize) -> usize {
+        let [should, can] = self.rows;
+        should.max(2 * shared).min(can)
+    }
+
+    fn most_rows(&self) -> Option<usize> {
+        Some(self.rows[1])
+    }
+
+    fn logits<'a>(
+        &'a self,
+        batch: &'a Batch,
+        kept: &'a mut KeptPrefix,
+        pace: &'a dyn Pace,
+    ) -> BoxFuture<'a, Result<Vec<Logits>>> {
+        Box::pin(async move {
+            let (rows, most) = (batch.tokens.len(), self.rows[1]);
+            if rows > most {
+                return Err(Error::new(
+                    ErrorKind::OutOfMemory,
+                    format!("{rows} tokens at once; the device has memory for {most}"),
+                )
+                .hint("cut documents by a smaller maximum length, or use a larger card"));
+            }
+            run::run(&self.network, batch, &mut kept.candle, pace).await
+        })
+    }
+}
+
+/// A failure of candle's as one of ours.
+fn failed(e: candle_core::Error) -> Error {
+    let text = e.to_string();
+    // Backtraces and the like follow in further lines.
+    let text = text.lines().next().unwrap_or("unknown");
+    let lower = text.to_lowercase();
+    if ["out_of_memory", "out of memory", "alloc_failed"].iter().any(|part| lower.contains(part)) {
+        return Error::new(ErrorKind::OutOfMemory, "the card's memory is full")
+            .hint("use a smaller model, fewer bits, or a card with more memory that is free");
+    }
+    Error::new(ErrorKind::DeviceLost, format!("the device failed: {text}"))
+        .hint("see what nvidia-smi says of the card and its driver, then try again")
+}

@@ -1,0 +1,317 @@
+//! The code of `--device cuda` on the processor: whole models against the reference and against our own executor, and the kernels for
+//! cards, emulated, against their twins.
+#![cfg(feature = "candle")]
+
+mod common;
+
+use common::{Golden, GoldenModel, GoldenRequest, files, golden};
+use edge_reranker::{
+    Result,
+    backend::{
+        Backend, Cancel, Cpu, Free, KeptPrefix, Pace,
+        candle::{Candle, Compute, Place, Replicas, shares},
+        simd::Isa,
+    },
+    model::Logits,
+    plan::{Batch, Before, Prefix, pack},
+    weights::{Loading, ModelFile},
+};
+use futures::executor::block_on;
+
+/// The bound on the logits of exact files in f32.
+const BOUND: f32 = 1e-3;
+/// On the same computed in 16 bits: seeded models amplify rounding. The largest, and a model's mean.
+const SIXTEEN_BITS: [f32; 2] = [0.3, 0.06];
+/// On those of quantised files, whose products take inputs of 8 bits.
+const QUANTISED: [f32; 2] = [0.3, 0.05];
+/// Between two ways of packing the same sequences: products of other shapes add up in another order.
+const PACKING: f32 = 2e-4;
+
+fn open(name: &str) -> (ModelFile, (u32, u32)) {
+    let file = block_on(ModelFile::open(files(name))).unwrap();
+    let answers = file.tokenizer().unwrap().answers();
+    (file, answers)
+}
+
+fn load_on(name: &str, places: &[Place], compute: Option<Compute>) -> Candle {
+    let (file, answers) = open(name);
+    block_on(Candle::load(Loading::new(&file, answers, |_, _| Ok(())), places, compute)).unwrap()
+}
+
+fn load(name: &str, compute: Option<Compute>) -> Candle {
+    load_on(name, &[Place::Host], compute)
+}
+
+fn requests(golden: &Golden) -> impl Iterator<Item = (usize, &GoldenRequest)> {
+    golden.requests.iter().enumerate().filter(|(_, r)| r.error.is_none())
+}
+
+fn ids(request: &GoldenRequest) -> Vec<&[u32]> {
+    request.expected.iter().map(|p| &p.ids[..]).collect()
+}
+
+/// The logits of all `own`, each after `shared`, in batches of `budget` rows.
+fn run(backend: &dyn Backend, shared: &[u32], own: &[&[u32]], budget: usize, keep: usize) -> Vec<f32> {
+    let mut kept = KeptPrefix::default();
+    let batches = pack(shared, own, budget, keep, Before::Nothing);
+    let logits = batches.iter().flat_map(|b| block_on(backend.logits(b, &mut kept, &Free)).unwrap());
+    logits.map(|l| l.difference).collect()
+}
+
+fn near(what: &str, got: &[f32], want: &[f32], bound: f32) {
+    assert_eq!(got.len(), want.len(), "{what}");
+    for (i, (got, want)) in got.iter().zip(want).enumerate() {
+        assert!((got - want).abs() <= bound, "{what}, sequence {i}: {got}, want {want}");
+    }
+}
+
+/// The largest and the mean difference of a model's logits from the reference.
+fn errors(model: &GoldenModel, place: Place, compute: Option<Compute>) -> [f32; 2] {
+    let (golden, candle) = (golden(), load_on(&model.path, &[place], compute));
+    let mut errors = Vec::new();
+    for (i, request) in requests(&golden) {
+        let got = run(&candle, &[], &ids(request), usize::MAX, 0);
+        errors.extend(got.iter().zip(&model.scores[i]).map(|(got, want)| (got - want.logit).abs()));
+    }
+    assert!(errors.iter().all(|e| e.is_finite()), "{}", model.path);
+    let [most, mean] = [errors.iter().copied().fold(0.0, f32::max), errors.iter().sum::<f32>() / errors.len() as f32];
+    eprintln!("{} {place:?} {compute:?}: off by {most} at most, {mean} on average", model.path);
+    [most, mean]
+}
+
+#[test]
+fn exact_models_agree_with_the_reference_in_f32() {
+    let golden = golden();
+    let exact: Vec<_> = golden.models.iter().filter(|m| m.class == "exact").collect();
+    assert!(exact.len() >= 5, "the golden models are there");
+    for model in exact {
+        let [most, _] = errors(model, Place::Host, Some(Compute::F32));
+        assert!(most < BOUND, "{}: off by {most}", model.path);
+    }
+}
+
+#[test]
+fn sixteen_bits_stay_close_to_the_reference() {
+    for model in golden().models.iter().filter(|m| ["odd-bf16", "tall-f16"].contains(&&*m.path)) {
+        for compute in [None, Some(Compute::BF16), Some(Compute::F16)] {
+            let [most, mean] = errors(model, Place::Host, compute);
+            assert!(
+                most < SIXTEEN_BITS[0] && mean < SIXTEEN_BITS[1],
+                "{} {compute:?}: off by {most}, {mean}",
+                model.path
+            );
+            // A result as exact as f32's would mean that nothing was rounded.
+            assert!(most > BOUND / 10.0, "{} {compute:?}: off by {most} only", model.path);
+        }
+    }
+}
+
+#[test]
+fn quantised_models_agree_with_the_reference() {
+    let golden = golden();
+    let quantised: Vec<_> = golden.models.iter().filter(|m| m.class != "exact").collect();
+    assert!(!quantised.is_empty());
+    for model in quantised {
+        let [most, mean] = errors(model, Place::Host, None);
+        assert!(most < QUANTISED[0] && mean < QUANTISED[1], "{}: off by {most}, {mean}", model.path);
+    }
+}
+
+#[test]
+fn a_card_agrees_with_the_reference() {
+    /// What a GPU may be off in f32.
+    const CARD: f32 = 5e-3;
+    if edge_reranker::backend::candle::cards() == 0 {
+        eprintln!("skipped: no NVIDIA card, or a build without the feature cuda");
+        return;
+    }
+    for model in golden().models {
+        let exact = model.class == "exact";
+        let [most, mean] = errors(&model, Place::Card(0), exact.then_some(Compute::F32));
+        let bounds = if exact { [CARD, CARD] } else { SIXTEEN_BITS };
+        assert!(most < bounds[0] && mean < bounds[1], "{}: off by {most}, {mean}", model.path);
+    }
+}
+
+#[test]
+fn a_batch_equals_its_singles() {
+    for (name, compute) in [("tiny-f32", None), ("odd-bf16", Some(Compute::F32)), ("every-type.gguf", None)] {
+        let candle = load(name, compute);
+        for (_, request) in requests(&golden()) {
+            let own = ids(request);
+            let together = run(&candle, &[], &own, usize::MAX, 0);
+            let alone: Vec<f32> = own.iter().flat_map(|ids| run(&candle, &[], &[ids], usize::MAX, 0)).collect();
+            near(&format!("{name} {}", request.name), &together, &alone, PACKING);
+        }
+    }
+}
+
+#[test]
+fn sharing_the_prefix_changes_nothing() {
+    let candle = load("odd-bf16", Some(Compute::F32));
+    for (_, request) in requests(&golden()) {
+        let whole = ids(request);
+        let shared = request.shared_prefix.unwrap();
+        let own: Vec<&[u32]> = whole.iter().map(|ids| &ids[shared..]).collect();
+        let off = run(&candle, &[], &whole, usize::MAX, 0);
+        for (what, budget, keep) in [("in one batch", usize::MAX, 0), ("kept", 1, usize::MAX), ("computed again", 1, 0)]
+        {
+            let on = run(&candle, &whole[0][..shared], &own, budget, keep);
+            near(&format!("{} {what}", request.name), &on, &off, PACKING);
+        }
+    }
+}
+
+/// Sequences of `lengths` ids that differ, after a prefix of `shared` ids.
+fn sequences(shared: usize, lengths: &[usize]) -> (Vec<u32>, Vec<Vec<u32>>) {
+    let id = |i: usize| (i * 7919 % 256) as u32;
+    let own = lengths.iter().enumerate().map(|(n, &len)| (0..len).map(|i| id(i + 31 * n + 5)).collect());
+    ((0..shared).map(id).collect(), own.collect())
+}
+
+#[test]
+fn more_rows_than_a_chunk_agree_with_our_own_executor() {
+    let (file, answers) = open("tiny-f32");
+    let cpu = block_on(Cpu::load(Loading::new(&file, answers, |_, _| Ok(())), 0, Isa::best())).unwrap();
+    let candle = load("tiny-f32", None);
+    // Over 4,096 rows, whose chunks end within a sequence; one of one id, one longer than the others.
+    let lengths: Vec<usize> = (0..60).map(|i| 40 + 13 * (i % 9)).chain([1, 700]).collect();
+    let (shared, own) = sequences(33, &lengths);
+    let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
+    assert!(lengths.iter().sum::<usize>() > 4096 + 700);
+    let want = run(&cpu, &shared, &own, usize::MAX, usize::MAX);
+    near("one batch", &run(&candle, &shared, &own, usize::MAX, usize::MAX), &want, BOUND);
+    near("several", &run(&candle, &shared, &own, 2500, usize::MAX), &want, BOUND);
+}
+
+#[test]
+fn layers_on_several_devices_equal_one() {
+    let (shared, own) = sequences(20, &[5, 30, 1, 64]);
+    let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
+    let want = run(&load("odd-bf16", None), &shared, &own, usize::MAX, 0);
+    for count in [2, 3, 9] {
+        let split = load_on("odd-bf16", &vec![Place::Host; count], None);
+        // The kept prefix of a layer lies on the layer's device.
+        near("split", &run(&split, &shared, &own, 40, usize::MAX), &want, PACKING.max(SIXTEEN_BITS[1]));
+        assert_eq!(run(&split, &shared, &own, usize::MAX, 0), want, "{count} devices");
+    }
+}
+
+#[test]
+fn shares_hold_every_sequence_once_and_in_order() {
+    let (shared, own) = sequences(3, &[5, 1, 1, 40, 2, 2, 9]);
+    let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
+    for keep in [0, 100] {
+        for batch in pack(&shared, &own, 20, keep, Before::Nothing) {
+            for count in 1..6 {
+                let parts = shares(&batch, count);
+                assert!((1..=count).contains(&parts.len()));
+                let sequence = |b: &Batch, i: usize| {
+                    let rows = b.spans[i].rows.clone();
+                    (b.tokens[rows.clone()].to_vec(), b.positions[rows].to_vec(), b.spans[i].shared)
+                };
+                let all: Vec<_> = parts.iter().flat_map(|p| (0..p.spans.len()).map(|i| sequence(p, i))).collect();
+                assert_eq!(all, (0..batch.spans.len()).map(|i| sequence(&batch, i)).collect::<Vec<_>>());
+                for part in &parts {
+                    let prefix = part.prefix_rows();
+                    assert_eq!((part.shared, part.prefix), (batch.shared, batch.prefix));
+                    assert_eq!(part.tokens[..prefix], batch.tokens[..prefix]);
+                    assert!(!part.spans.is_empty());
+                }
+            }
+        }
+    }
+    let (none, own) = sequences(0, &[10; 12]);
+    let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
+    let [batch] = &pack(&none, &own, 1000, 0, Before::Nothing)[..] else { panic!("one batch") };
+    let sizes: Vec<usize> = shares(batch, 4).iter().map(|s| s.spans.len()).collect();
+    assert_eq!(sizes, [3; 4], "equal documents are shared out evenly");
+}
+
+fn replicas(count: usize) -> Replicas {
+    Replicas::new((0..count).map(|_| Box::new(load("tiny-f32", None)) as Box<dyn Backend>).collect()).unwrap()
+}
+
+#[test]
+fn replicas_equal_one() {
+    let (shared, own) = sequences(20, &[5, 30, 1, 64, 7, 7, 90]);
+    let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
+    let want = run(&load("tiny-f32", None), &shared, &own, usize::MAX, 0);
+    for count in [1, 2, 3, 8] {
+        let replicas = replicas(count);
+        // A first batch of one sequence must leave its prefix with every replica.
+        for budget in [21, 70, usize::MAX] {
+            let what = format!("{count} replicas, {budget} rows");
+            near(&what, &run(&replicas, &shared, &own, budget, usize::MAX), &want, PACKING);
+        }
+    }
+    assert_eq!(Replicas::new(Vec::new()).err().unwrap().code(), "bad-input");
+}
+
+#[test]
+fn a_failure_of_one_replica_is_the_batch_s() {
+    struct Broken;
+    impl Backend for Broken {
+        fn device(&self) -> &str {
+            "broken"
+        }
+        fn batch_rows(&self, _: usize) -> usize {
+            100
+        }
+        fn logits<'a>(
+            &'a self,
+            _: &'a Batch,
+            _: &'a mut KeptPrefix,
+            _: &'a dyn Pace,
+        ) -> edge_reranker::weights::BoxFuture<'a, Result<Vec<Logits>>> {
+            panic!("a bug")
+        }
+    }
+    let replicas = Replicas::new(vec![Box::new(load("tiny-f32", None)), Box::new(Broken)]).unwrap();
+    let batches = pack(&[1, 2], &[&[3], &[4]], 100, 100, Before::Nothing);
+    let error = block_on(replicas.logits(&batches[0], &mut KeptPrefix::default(), &Free)).unwrap_err();
+    assert_eq!(error.code(), "device-lost");
+}
+
+#[test]
+fn a_cancelled_batch_stops() {
+    let cancel = Cancel::default();
+    cancel.cancel();
+    let batches = pack(&[1, 2], &[&[3]], 100, 100, Before::Nothing);
+    for backend in [Box::new(load("tiny-f32", None)) as Box<dyn Backend>, Box::new(replicas(2))] {
+        let error = block_on(backend.logits(&batches[0], &mut KeptPrefix::default(), &cancel)).unwrap_err();
+        assert_eq!(error.code(), "aborted");
+    }
+}
+
+#[test]
+fn a_kept_prefix_serves_a_later_request() {
+    let candle = load("odd-bf16", None);
+    let (shared, own) = sequences(25, &[12]);
+    let mut kept = KeptPrefix::default();
+    let mut ask = |before| {
+        let batches = pack(&shared, &[&own[0]], 100, 100, before);
+        block_on(candle.logits(&batches[0], &mut kept, &Free)).unwrap()[0].difference
+    };
+    let first = ask(Before::Wanted);
+    assert_eq!(pack(&shared, &[&own[0]], 100, 100, Before::Known)[0].prefix, Prefix::Kept);
+    assert!((ask(Before::Known) - first).abs() < SIXTEEN_BITS[1]);
+}
+
+#[test]
+fn a_token_that_the_model_does_not_have_is_refused() {
+    let batches = pack(&[], &[&[1, 9_999_999]], 100, 100, Before::Nothing);
+    let error = block_on(load("tiny-f32", None).logits(&batches[0], &mut KeptPrefix::default(), &Free)).unwrap_err();
+    assert_eq!(error.code(), "bad-input");
+}
+
+#[test]
+fn a_card_that_is_not_there_is_said_to_be_missing() {
+    let (file, answers) = open("tiny-f32");
+    let missing = Place::Card(edge_reranker::backend::candle::cards());
+    let load = |places: &[Place]| block_on(Candle::load(Loading::new(&file, answers, |_, _| Ok(())), places, None));
+    let error = load(&[Place::Host, missing]).err().unwrap();
+    assert_eq!(error.code(), "webgpu-unavailable");
+    assert!(error.to_string().contains("cuda:"), "{error}");
+    assert_eq!(load(&[]).err().unwrap().code(), "bad-input");
+}
