@@ -22,8 +22,10 @@ help() {
                    builds, ranks a sample here with the built-in model, then serves the page (--once: the sample only)
 ./build.sh build   the command line (target/release/edge-reranker) and the npm package (pkg/, its built files in pkg/dist/)
 ./build.sh test    builds, then the tests of Rust, Node, the browser and workerd
-./build.sh check   format, lints of every feature and target, documentation, tests, the package in every runtime and bundler, sizes
+./build.sh check   format, lints of every feature and target, documentation, tests, the package in every runtime and bundler, clients, scale, sizes
 ./build.sh bench   speed beside other engines, in a browser and natively (--help lists the options; downloads PyTorch, builds llama.cpp)
+./build.sh cuda    the command line with CUDA; fetches the toolkit from PyPI where none is installed (CUDA_COMPUTE_CAP=90)
+./build.sh clients the tests with other rerankers' Python and JavaScript clients against the native server (downloads them)
 ./build.sh scale   the tests of examples/ray (on a real local cluster), the Dockerfile and the Kubernetes manifests (Python; downloads Ray)
 ./build.sh size    how large the shipped files are
 ./build.sh golden  makes the files in tests/golden anew (Python; downloads PyTorch)
@@ -261,6 +263,7 @@ check() {
   lint --all-targets --no-default-features --features cli
   lint --all-targets --no-default-features --features threads
   lint --all-targets --no-default-features --features gpu
+  lint --all-targets --features candle
   local name
   for name in edge_reranker edge_reranker_relaxed_threads; do
     say "Lints: $name"
@@ -270,9 +273,13 @@ check() {
   say 'Documentation'
   RUSTDOCFLAGS='-D warnings' cargo doc --no-deps
   run_tests
+  say 'Tests: what runs on NVIDIA cards, on the processor'
+  cargo test --release --features candle --test candle --test cuda_kernels
   need_npm_modules tests/package 'runtimes, bundlers and libraries that use the package (1 GB)'
   say 'Tests: the package as it is published'
   node --test --test-reporter=spec --test-concurrency=1 tests/package/*.test.mjs
+  clients
+  scale
   size
 }
 
@@ -283,8 +290,31 @@ venv() {
   "$ROOT/target/$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
 }
 
+cuda() {
+  need_rust
+  if ! have nvcc; then
+    say 'Making a CUDA toolkit of packages from PyPI: target/cuda'
+    src/backend/candle/toolkit/make.sh target/cuda
+    export CUDA_HOME=$ROOT/target/cuda PATH=$ROOT/target/cuda/bin:$PATH
+  fi
+  export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90}
+  say "The command line with CUDA, for compute capability $CUDA_COMPUTE_CAP"
+  cargo build --release --features cuda
+  cargo test --release --features cuda --test cuda_driver
+}
+
+clients() {
+  build_native
+  say 'Tests: clients of other rerankers'
+  need_npm_modules tests/clients 'clients of other rerankers, which must understand our server'
+  venv venv-clients tests/clients/requirements.txt
+  "$ROOT/target/venv-clients/bin/python" tests/clients/native.py
+  node --test --test-reporter=spec tests/clients/native.mjs
+}
+
 scale() {
   build_native
+  say 'Tests: a Ray cluster, containers'
   venv venv-scale tests/scale/requirements.txt
   local test
   for test in ray containers; do
@@ -327,6 +357,8 @@ case ${1:-help} in
   test) run_tests ;;
   check) check ;;
   bench) shift; bench "$@" ;;
+  cuda) cuda ;;
+  clients) clients ;;
   scale) scale ;;
   size) size ;;
   golden) golden ;;
