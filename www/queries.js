@@ -8,7 +8,7 @@ const [, , CODE] = INSTRUCTIONS
 export const QUERIES = [
   { name: 'Hiccups', query: 'Are hiccups hereditary?' },
   { name: 'New Orleans', query: 'What drink is famous in New Orleans?' },
-  { name: 'Disk space', query: 'make a file smaller to save disk space', instruction: CODE.text },
+  { name: 'Disk space', query: 'compress a file to save disk space', instruction: CODE.text },
   { name: 'Pivot-Tabelle', lang: 'de', query: 'Wie lösche ich eine Pivot-Tabelle?' },
   { name: 'Karl Johan', lang: 'de', query: 'Wer war Karl Johan?' },
   { name: 'Helm', lang: 'fr', query: 'Comment installer un chart Helm ?' },
