@@ -11,13 +11,14 @@ use super::{ask::Line, job::lock};
 pub(super) type Key = [u8; 32];
 
 pub(super) struct ScoreCache {
+    entries: NonZeroUsize,
     known: Mutex<LruCache<Key, Line>>,
 }
 
 impl ScoreCache {
     /// A cache of at most so many scores, some two hundred bytes each.
     pub(super) fn new(entries: NonZeroUsize) -> Self {
-        Self { known: Mutex::new(LruCache::new(entries)) }
+        Self { entries, known: Mutex::new(LruCache::unbounded()) } // one with a bound takes its memory at once
     }
 
     pub(super) fn get(&self, key: &Key) -> Option<Line> {
@@ -25,7 +26,11 @@ impl ScoreCache {
     }
 
     pub(super) fn put(&self, key: Key, line: Line) {
-        lock(&self.known).put(key, line);
+        let mut known = lock(&self.known);
+        known.put(key, line);
+        if known.len() > self.entries.get() {
+            known.pop_lru();
+        }
     }
 }
 

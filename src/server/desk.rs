@@ -168,7 +168,7 @@ impl Desk {
     /// # Errors
     /// As loading fails, where another attempt would fail likewise.
     pub(super) fn run(&self, load: &mut dyn FnMut() -> Result<Arc<dyn Engine>>) -> Result<()> {
-        let first = Duration::from_secs(self.retry_after);
+        let first = Duration::from_secs(self.retry_after.max(1)); // clients may come back at once, a host is not to be asked without end
         let mut pause = first;
         loop {
             match load() {
@@ -245,8 +245,14 @@ impl Desk {
                 Some(e)
             }
             Err(_) if shares.len() > 1 => {
-                let mut wanted = shares.iter().filter(|share| !share.job.is_gone());
-                wanted.find_map(|share| self.turn(engine, std::slice::from_ref(share)))
+                let mut lost = None;
+                for share in shares.iter().filter(|share| !share.job.is_gone()) {
+                    match &lost {
+                        Some(e) => share.job.fail(Problem::of(e, self.retry_after)),
+                        None => lost = self.turn(engine, std::slice::from_ref(share)),
+                    }
+                }
+                lost
             }
             Err(Failure::Error(e)) => {
                 shares.iter().for_each(|share| share.job.fail(Problem::of(&e, self.retry_after)));

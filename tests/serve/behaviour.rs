@@ -95,6 +95,8 @@ async fn requests_that_wait_share_a_batch_and_get_their_own_scores() {
 async fn nothing_is_lost_or_mixed_up_when_many_ask_and_some_leave() {
     let fake = Fake::default();
     let api = api(Options { max_queue: 8, cache: 50, retry_after: 0, ..quiet() }, &fake);
+    let (query, documents, _) = known(0);
+    check_known(0, &send(&api, ask(&query, &documents), peer(0)).await); // the engine is there: while it is loaded no more than eight may wait
     let mut tasks = Vec::new();
     for client in 0..16_usize {
         let api = api.clone();
