@@ -72,6 +72,7 @@ pub struct Error {
     place: Vec<String>,
     what: String,
     hint: Option<String>,
+    lasting: bool,
 }
 
 /// A result whose error is [`Error`].
@@ -80,7 +81,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`; `what` says what was found and, where it helps, what was expected.
     pub fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
-        Self { kind, place: Vec::new(), what: what.into(), hint: None }
+        Self { kind, place: Vec::new(), what: what.into(), hint: None, lasting: false }
     }
 
     pub(crate) fn bad_model(what: impl Into<String>) -> Self {
@@ -107,6 +108,18 @@ impl Error {
     pub fn at(mut self, place: impl Into<String>) -> Self {
         self.place.insert(0, place.into());
         self
+    }
+
+    /// Says that trying again changes nothing, in a kind that otherwise passes: an id that no host knows.
+    #[must_use]
+    pub fn lasting(mut self) -> Self {
+        self.lasting = true;
+        self
+    }
+
+    /// True where the same may succeed later: a host that cannot be reached, memory or a device that others hold.
+    pub fn may_pass(&self) -> bool {
+        !self.lasting && matches!(self.kind, ErrorKind::Download | ErrorKind::DeviceLost | ErrorKind::OutOfMemory)
     }
 
     /// What kind of failure this is.

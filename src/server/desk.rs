@@ -184,9 +184,7 @@ impl Desk {
                 Err(error) => {
                     self.stage.send_replace(Stage::Failed);
                     self.log.error("the model could not be loaded", &error);
-                    let passing =
-                        matches!(error.kind(), ErrorKind::Download | ErrorKind::DeviceLost | ErrorKind::OutOfMemory);
-                    if !passing {
+                    if !error.may_pass() {
                         return Err(error);
                     }
                     if self.rest(pause) {

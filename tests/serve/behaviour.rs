@@ -283,6 +283,10 @@ async fn a_load_that_failed_is_tried_again_unless_it_cannot_succeed() {
         assert!(!String::from_utf8_lossy(&reply.body).contains("secret"));
     }
     let (told, heard) = std::sync::mpsc::channel();
+    let load = || Err(Error::new(ErrorKind::Download, "no such repository").lasting());
+    let ends = told.clone();
+    let _api = Api::start(quiet(), Box::new(load), move || ends.send(()).unwrap());
+    heard.recv().unwrap();
     let load = || Err(Error::new(ErrorKind::BadModel, "no model at all"));
     let ends = told.clone();
     let api = Api::start(quiet(), Box::new(load), move || ends.send(()).unwrap());

@@ -46,7 +46,8 @@ impl Client {
         if variable("HF_HUB_OFFLINE").is_some_and(|v| matches!(v.to_lowercase().as_str(), "1" | "true" | "yes" | "on"))
         {
             return Err(Error::new(ErrorKind::Download, "is to be downloaded, and HF_HUB_OFFLINE forbids it")
-                .hint("unset it, or give a local model"));
+                .hint("unset it, or give a local model")
+                .lasting());
         }
         let agent = Agent::config_builder()
             .http_status_as_error(false)
@@ -154,8 +155,9 @@ pub(super) fn check(url: &str, status: StatusCode) -> Result<()> {
             url,
             format!("status {status}: the repository does not exist, is private or wants its terms accepted"),
         )
-        .hint("check the name; for a private or gated one set HF_TOKEN")),
-        404 => Err(failed(url, "no such repository, revision or file".into()).hint("check the model's id")),
+        .hint("check the name; for a private or gated one set HF_TOKEN")
+        .lasting()),
+        404 => Err(failed(url, "no such repository, revision or file".into()).hint("check the model's id").lasting()),
         429 => Err(failed(url, "the server wants fewer requests (status 429)".into())
             .hint("wait a few minutes, or set HF_TOKEN")),
         _ => Err(failed(url, format!("status {status}")).hint("try again later, or set HF_ENDPOINT to a mirror")),
