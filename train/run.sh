@@ -4,7 +4,7 @@
 set -eu
 [ $# -ge 2 ] || { sed -n 2,3p "$0" >&2; exit 2; }
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-data=$1 work=$2 minutes=${3:-90}
+data=$1 work=$2 minutes=${3:-0}
 python=${PYTHON:-python3}
 threads=${THREADS:-2}
 device=${DEVICE:-cpu}
@@ -34,7 +34,7 @@ step "$work/embed.npz" py embed.py --tokenizer "$tok" --cache "$work/cache" --ou
 calibrate() { py calibrate.py --tokenizer "$tok" --cache "$work/cache" --threads "$threads" "$@"; }
 step "$work/start.json" calibrate --embeddings "$work/embed.npz" --out "$work/start.json" ${CALIBRATE:-}
 step "$work/tuned.json" calibrate --embeddings "$work/start.npz" --init "$work/start.json" --out "$work/tuned.json" \
-    --steps 1200 --lr 0.02 --vector-lr 1e-3 --last-lr 3e-4 --seed 2 ${TUNE:-}
+    --steps 400 --lr 0.02 --vector-lr 1e-3 --seed 2 ${TUNE:-}
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
         "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"
