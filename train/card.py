@@ -22,7 +22,7 @@ class Run:
     def __init__(self, data, work):
         at = lambda name: os.path.join(work, name)
         self.train, self.embed, self.tokenizer = (read_json(at(n)) for n in ("train.json", "embed.npz.json", "tok/tokenizer-report.json"))
-        self.start = read_json(at("start.json"))
+        self.start, self.tuned = (read_json(at(n)) for n in ("start.json", "tuned.json"))
         self.f32, self.shipped, self.eval = (read_json(at(n)) for n in ("f32.json", "shipped.json", "eval.json"))
         self.config, self.size = read_json(at("export/config.json")), os.path.getsize(at("mini.gguf"))
         path = os.path.join(data, "train", "sets.json")
@@ -97,12 +97,14 @@ def training(r):
         return several + (h["gpu"] or f"{h['threads']} thread{'s' if h['threads'] > 1 else ''} of {h['processor']}")
 
     taught = f", of which those of {', '.join(t['taught'])} also follow a teacher's scores (weight {o['distil']:g}, {o['distil_loss']})" if t["taught"] else ""
+    calibrated = lambda s: f"{s['steps']:,} steps, {s['minutes']:g} minutes ({where(s['hardware'])}), lists of a positive and {s['options']['candidates'] - 1} negatives"
     return "\n".join([
         f"1. Tokenizer: {r.tokenizer['vocabulary']:,} tokens, BPE over up to {r.tokenizer['options']['corpus_mb']:g} MB of the training text.",
         f"2. Context-free token vectors ({e['options']['dim']} dimensions): {e['steps']:,} steps, {e['minutes']:g} minutes ({where(e['hardware'])}), on "
         f"{e['queries']:,} queries, {HELD - 1} of every {HELD}.",
-        f"3. The {len(r.start['constants'])} constants of heads that compare: {r.start['steps']:,} steps, {r.start['minutes']:g} minutes ({where(r.start['hardware'])}).",
-        f"4. The network, from these vectors and heads: {t['steps']:,} steps of AdamW, {t['minutes']:g} minutes of wall clock "
+        f"3. The {len(r.start['constants'])} constants of heads that compare: {calibrated(r.start)}.",
+        f"4. The constants and the token vectors through the network: {calibrated(r.tuned)}.",
+        f"5. The network, from these vectors and heads: {t['steps']:,} steps of AdamW, {t['minutes']:g} minutes of wall clock "
         f"({where(t['hardware'])}, {o['precision']}), peak rate {short(o['lr'])}, over {t['lists']:,} lists of a positive and {o['candidates'] - 1} negatives{taught}: "
         f"{t['tokens'] / 1e6:.1f} million tokens (shared prefixes counted once, padding not counted)."
         + ("" if o["all_lists"] else " All from the queries that step 2 has not seen."),
