@@ -283,11 +283,12 @@ check() {
   size
 }
 
-# A virtual environment target/NAME with these requirements
+# A virtual environment target/NAME; the rest are pip's words for what goes into it.
 venv() {
+  local folder=$ROOT/target/$1
   have python3 || die 'Python 3 is missing: install it and run this again.'
-  [[ -x $ROOT/target/$1/bin/python ]] || python3 -m venv "$ROOT/target/$1"
-  "$ROOT/target/$1/bin/pip" install --quiet --disable-pip-version-check -r "$2"
+  [[ -x $folder/bin/python ]] || python3 -m venv "$folder"
+  "$folder/bin/pip" install --quiet --disable-pip-version-check "${@:2}"
 }
 
 cuda() {
@@ -307,7 +308,7 @@ clients() {
   build_native
   say 'Tests: clients of other rerankers'
   need_npm_modules tests/clients 'clients of other rerankers, which must understand our server'
-  venv venv-clients tests/clients/requirements.txt
+  venv venv-clients -r tests/clients/requirements.txt
   "$ROOT/target/venv-clients/bin/python" tests/clients/native.py
   node --test --test-reporter=spec tests/clients/native.mjs
 }
@@ -315,7 +316,7 @@ clients() {
 scale() {
   build_native
   say 'Tests: a Ray cluster, containers'
-  venv venv-scale tests/scale/requirements.txt
+  venv venv-scale -r tests/scale/requirements.txt
   local test
   for test in ray containers; do
     PATH="$ROOT/target/venv-scale/bin:$PATH" "$ROOT/target/venv-scale/bin/python" "tests/scale/test_$test.py"
@@ -337,18 +338,13 @@ bench() {
 
 golden() {
   need_tools_of_npm
-  have python3 || die 'Python 3 is missing: install it and run this again.'
-  local venv=$ROOT/target/venv
-  if [[ ! -x $venv/bin/python ]]; then
-    say 'Making a Python environment: target/venv'
-    python3 -m venv "$venv"
-  fi
-  say 'Fetching PyTorch, transformers and the others that the golden files were made with'
-  "$venv/bin/pip" install --quiet --disable-pip-version-check $(
-    node -p 'Object.entries(JSON.parse(fs.readFileSync("tests/golden/scores.json")).made_with).filter(([name]) => name !== "python").map(([name, version]) => `${name}==${version}`).join(" ")'
-  )
+  say 'Fetching PyTorch, transformers and the others that the golden files were made with, into target/venv'
+  local made_with
+  made_with=$(node -p 'Object.entries(JSON.parse(fs.readFileSync("tests/golden/scores.json")).made_with).filter(([name]) => name !== "python").map(([name, version]) => `${name}==${version}`).join(" ")')
+  # shellcheck disable=SC2086 # a word for each package
+  venv venv $made_with
   say 'Making the files: tests/golden'
-  "$venv/bin/python" tests/golden/make.py --tokenizer "$EDGE_RERANKER_TOKENIZER"
+  "$ROOT/target/venv/bin/python" tests/golden/make.py --tokenizer "$EDGE_RERANKER_TOKENIZER"
 }
 
 case ${1:-help} in

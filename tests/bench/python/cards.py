@@ -15,38 +15,23 @@ import statistics
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 
 import torch
 from prompt import prompt
+from recipe import CONFIG, draw_tensors, seed
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import AutoModelForCausalLM
 from words import WORDS
 
-VOCABULARY = 151_669
 SHAPES = {
     "0.6B": dict(num_hidden_layers=28, hidden_size=1024, intermediate_size=3072, num_attention_heads=16, tie_word_embeddings=True),
     "4B": dict(num_hidden_layers=36, hidden_size=2560, intermediate_size=9728, num_attention_heads=32, tie_word_embeddings=True),
     "8B": dict(num_hidden_layers=36, hidden_size=4096, intermediate_size=12288, num_attention_heads=32, tie_word_embeddings=False),
 }
-CONFIG = dict(
-    architectures=["Qwen3ForCausalLM"],
-    model_type="qwen3",
-    vocab_size=VOCABULARY,
-    num_key_value_heads=8,
-    head_dim=128,
-    hidden_act="silu",
-    attention_bias=False,
-    rope_theta=1_000_000,
-    rms_norm_eps=1e-6,
-    max_position_embeddings=40_960,
-    torch_dtype="bfloat16",
-    bos_token_id=151_643,
-    eos_token_id=151_645,
-)
+COMMON = {**CONFIG, "num_key_value_heads": 8, "head_dim": 128}
 WORKLOADS = {"20 x 128": (20, 128), "50 x 64": (50, 64), "100 x 512": (100, 512), "1 x 32k": (1, 32_000)}
 # Tokens that PyTorch takes at once.
 AT_ONCE = 32_768
@@ -55,19 +40,16 @@ FARTHER = 1.5
 
 
 def make_checkpoint(name, folder, tokenizer):
-    """Every tensor from a seed of its own; the scales keep attention and the residual stream about as lively as in a trained model."""
-    shape = SHAPES[name]
     done = folder / "done"
     if done.exists():
         return
+    config = {**COMMON, **SHAPES[name]}
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    hidden, inner, layers = (shape[key] for key in ("hidden_size", "intermediate_size", "num_hidden_layers"))
-    queries, keys, head = shape["num_attention_heads"] * 128, 8 * 128, 128
     made = {}
 
     def generator(tensor):
-        return torch.Generator("cuda").manual_seed(zlib.crc32(f"{name}/{tensor}".encode()))
+        return torch.Generator("cuda").manual_seed(seed(name, tensor))
 
     def matrix(tensor, rows, columns, deviation):
         values = torch.randn(rows, columns, generator=generator(tensor), device="cuda") * deviation
@@ -77,25 +59,8 @@ def make_checkpoint(name, folder, tokenizer):
         values = torch.rand(width, generator=generator(tensor), device="cuda") * (high - low) + low
         made[tensor + ".weight"] = values.to(torch.bfloat16).cpu()
 
-    usual, residual = 0.02 * (1024 / hidden) ** 0.5, (2 * layers) ** -0.5
-    matrix("model.embed_tokens", VOCABULARY, hidden, usual)
-    if not shape["tie_word_embeddings"]:
-        matrix("lm_head", VOCABULARY, hidden, usual)
-    norm("model.norm", hidden, 2, 4)
-    for layer in range(layers):
-        at = f"model.layers.{layer}."
-        norm(at + "input_layernorm", hidden, 0.8, 1.2)
-        norm(at + "post_attention_layernorm", hidden, 0.8, 1.2)
-        norm(at + "self_attn.q_norm", head, 1, 2)
-        norm(at + "self_attn.k_norm", head, 1, 2)
-        matrix(at + "self_attn.q_proj", queries, hidden, usual)
-        matrix(at + "self_attn.k_proj", keys, hidden, usual)
-        matrix(at + "self_attn.v_proj", keys, hidden, 2 * usual)
-        matrix(at + "self_attn.o_proj", hidden, queries, 2 * usual * residual)
-        matrix(at + "mlp.gate_proj", inner, hidden, usual)
-        matrix(at + "mlp.up_proj", inner, hidden, usual)
-        matrix(at + "mlp.down_proj", hidden, inner, usual * residual)
-    (folder / "config.json").write_text(json.dumps({**CONFIG, **shape}, indent=1))
+    draw_tensors(config, matrix, norm)
+    (folder / "config.json").write_text(json.dumps(config, indent=1))
     shutil.copy(tokenizer, folder / "tokenizer.json")
     save_file(made, folder / "model.safetensors", metadata={"format": "pt"})
     done.touch()
