@@ -1,7 +1,7 @@
-"""Train the constants of the structured start (start.py), and with --vector-lr and --last-lr the token vectors and the last layer through it.
+"""Train the constants of the structured start (start.py), and with --vector-lr the token vectors through it.
 
 The constants are some seventy numbers, so that a few minutes and a high rate are enough. The loss is the listwise one of train.py, on the same lists; everything else
-of the network follows from the constants and from the vectors. Beside OUT.json the vectors and the last layer are written as OUT.npz, in embed.py's form.
+of the network follows from the constants and from the vectors. Beside OUT.json the vectors are written as OUT.npz, in embed.py's form.
 """
 import argparse
 import os
@@ -31,7 +31,6 @@ def main():
     p.add_argument("--steps", type=int, default=150)
     p.add_argument("--lr", type=float, default=0.04)
     p.add_argument("--vector-lr", type=float, default=0.0, help="of the token vectors and their weights; 0: they stay as they are")
-    p.add_argument("--last-lr", type=float, default=0.0, help="of the last layer's other heads and its feed-forward part; 0: they stay as they are")
     p.add_argument("--exact", action="store_true", help="use the embeddings as they are, not as Q4_0 will hold them")
     p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
     p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
@@ -59,8 +58,6 @@ def main():
     groups = [{"params": list(start.constants.parameters()), "peak": a.lr}]
     if a.vector_lr:
         groups.append({"params": [start.vectors, start.log_weight], "peak": a.vector_lr})
-    if a.last_lr:
-        groups.append({"params": list(start.last.parameters()), "peak": a.last_lr})
     batches = iter(D.Batcher(
         a.data, D.load_train(a.data, tok, a.cache), tok, a.seed, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, 0.0, a.power,
         factors=a.weight or ["xb-=0.1"], held=not a.all_lists))

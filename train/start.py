@@ -93,7 +93,7 @@ def last_input(model, ids, layers):
 
 
 class Start(nn.Module):
-    """`model`: a network whose weights are plain tensors, functions of `constants`, `vectors`, `log_weight` and `last`; `build` computes them."""
+    """`model`: a network whose weights are plain tensors, functions of `constants`, `vectors` and `log_weight`; `build` computes them."""
 
     def __init__(self, config, tok, embed_npz, saved=None, seed=0, dtype=torch.float32, quantised=False):
         super().__init__()
@@ -135,10 +135,6 @@ class Start(nn.Module):
         m = c["intermediate_size"]
         self.unwritten = [(rnd(3, HEADS, HEAD_DIM, HIDDEN) * HIDDEN**-0.5, rnd(HIDDEN, HEADS, HEAD_DIM) * 0.001, rnd(2 * m, HIDDEN) * 0.8 * HIDDEN**-0.5)
                           for _ in range(c["num_hidden_layers"])]
-        # What layer 4 has beside its one written head. Only the last token depends on it, so it is safely trained with the constants.
-        qkv, o, gate_up = self.unwritten[LAYERS - 1]
-        self.last = nn.ParameterDict({name: nn.Parameter(torch.from_numpy(z["last " + name]) if "last " + name in z else w) for name, w in
-                                      (("qkv", qkv), ("o", o), ("gate_up", gate_up), ("down", torch.zeros(HIDDEN, m)))})
         self.model = Reranker(c, token("yes"), token("no"), dtype, quantised)
         for part, names in [(self.model, ("embed", "norm", "answer"))] + [(l, ("q_norm", "k_norm", "qkv", "o", "gate_up", "down")) for l in self.model.layers]:
             for name in names:
@@ -236,7 +232,6 @@ class Start(nn.Module):
             carry(V, O, mark, r(0), IS_DOCUMENT)
 
         parts = [(qkv.clone(), o.clone()) for qkv, o, _ in self.unwritten]
-        parts[LAYERS - 1] = self.last["qkv"].clone(), self.last["o"].clone()
 
         def fresh(layer, head):
             qkv, o = parts[layer]
@@ -324,12 +319,10 @@ class Start(nn.Module):
         finish(4, 1.5, (0,))
         for layer in range(LAYERS, len(model.layers)):
             finish(layer, 1.5)
-        last = model.layers[LAYERS - 1]
-        last.gate_up, last.down = self.last["gate_up"].clone(), self.last["down"].clone()
 
     def state(self):
         """The trained arrays by name, in the form that embed.py writes; the constants apart."""
-        arrays = {"vectors": self.vectors, "weight": self.log_weight.exp(), "log_weight": self.log_weight} | {"last " + name: w for name, w in self.last.items()}
+        arrays = {"vectors": self.vectors, "weight": self.log_weight.exp(), "log_weight": self.log_weight}
         return {name: w.detach().numpy() for name, w in arrays.items()}
 
     def products(self, room, one, put):
