@@ -101,6 +101,14 @@ pub(crate) fn find(common: &Common, model: &str) -> Result<Found> {
     with_tokenizer(common, found)
 }
 
+/// Refuses the model of `--model` where it is a path at which there is none. One that may have to be fetched is not looked at.
+pub(crate) fn check(common: &Common) -> Result<()> {
+    match parse(&common.model)? {
+        Spec::Hub(_) => Ok(()),
+        here => with_tokenizer(common, on_disk(common, here)?).map(drop),
+    }
+}
+
 /// Finds the files of `model` if they are on this machine.
 pub(crate) fn find_here(common: &Common, model: &str) -> Result<Found> {
     let found = match parse(model)? {

@@ -248,7 +248,7 @@ fn lines<'a>(options: &Options, documents: &'a [Document], scores: &Scores, rank
             logit: scored.logits.difference,
             tokens: scored.tokens,
             truncated: scored.truncated,
-            document: options.return_documents.then(|| ReplyDocument { text: document.text.clone() }),
+            document: options.return_documents.then(|| ReplyDocument::Nested { text: document.text.clone() }),
         }
     };
     ranked.iter().map(line).collect()
@@ -274,7 +274,7 @@ fn print_csv(
             line.tokens.to_string(),
             line.truncated.to_string(),
         ];
-        fields.extend(line.document.map(|d| d.text));
+        fields.extend(options.return_documents.then(|| documents[line.index].text.clone()));
         csv.write_record(fields)?;
     }
     Ok(csv.flush()?)

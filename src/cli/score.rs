@@ -28,8 +28,8 @@ const GROUP_BYTES: usize = 16 << 20;
 In:  {\"query\": \"...\", \"document\": \"...\", \"instruction\"?: \"...\"} on each line; an instruction of its own wins over --instruction
 Out: {\"score\", \"logit\", \"logits\": {\"yes\", \"no\"}, \"tokens\", \"truncated\"} on each line; logit = yes - no
 Consecutive rows with the same query and instruction share the work on their prompt's beginning: keep them together.
-Rows are answered when the query or the instruction changes, after 1,000 rows, or at the end of the input: a program that feeds \
-rows through a pipe must close it to get the last answers, and cannot wait for each answer before the next row.
+Rows are answered when the query or the instruction changes, after 1,000 rows, at a blank line, or at the end of the input: a program that feeds \
+rows through a pipe and waits for their answers sends a blank line after them.
 
 Example:
   edge-reranker score pairs.jsonl > scores.jsonl")]
@@ -129,11 +129,12 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
                 return Ok(end.map(|_| ())?);
             }
         };
-        let Some(row) = row else { continue };
-        if !group.takes(&row) {
+        if row.as_ref().is_none_or(|row| !group.takes(row)) {
             scorer.score(std::mem::take(&mut group))?;
         }
-        group.add(line, row);
+        if let Some(row) = row {
+            group.add(line, row);
+        }
     }
 }
 

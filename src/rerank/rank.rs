@@ -60,6 +60,8 @@ pub struct ReplyResult {
     pub relevance_score: f32,
     /// yes - no.
     pub logit: f32,
+    /// Of the document's prompt.
+    pub tokens: usize,
     /// True when the document's end was cut to keep within the maximum length.
     pub truncated: bool,
     /// The document's own name, where its input gave one.
@@ -69,11 +71,13 @@ pub struct ReplyResult {
     pub document: Option<ReplyDocument>,
 }
 
-/// A returned document.
+/// A returned document, in an object or, for some clients, as it is.
 #[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
 #[allow(missing_docs)]
-pub struct ReplyDocument {
-    pub text: String,
+pub enum ReplyDocument {
+    Nested { text: String },
+    Plain(String),
 }
 
 /// Token counts.
@@ -116,33 +120,47 @@ pub struct MetaTokens {
     pub output_tokens: usize,
 }
 
+impl Usage {
+    /// Of so many tokens read.
+    pub fn of(tokens: usize) -> Self {
+        Self { prompt_tokens: tokens, completion_tokens: 0, total_tokens: tokens }
+    }
+}
+
+impl Reply {
+    /// Of these lines, where `documents` were scored, whose prompts have so many `tokens` together.
+    pub fn new(id: String, model: &str, results: Vec<ReplyResult>, documents: usize, tokens: usize) -> Self {
+        Self {
+            id,
+            object: "list",
+            model: model.to_owned(),
+            data: results.clone(),
+            results,
+            usage: Usage::of(tokens),
+            meta: Meta {
+                api_version: Version { version: "2" },
+                billed_units: Billed { search_units: documents.div_ceil(100) },
+                tokens: MetaTokens { input_tokens: tokens, output_tokens: 0 },
+            },
+        }
+    }
+}
+
 /// Builds the canonical reply; `documents` gives the texts to return, if any.
 pub fn reply(id: String, model: &str, scores: &Scores, ranked: &[Ranked], documents: Option<&[&str]>) -> Reply {
-    let results: Vec<ReplyResult> = ranked
-        .iter()
-        .map(|r| ReplyResult {
+    let line = |r: &Ranked| {
+        let scored = &scores.scored[r.index];
+        ReplyResult {
             index: r.index,
             relevance_score: r.relevance_score,
-            logit: scores.scored[r.index].logits.difference,
-            truncated: scores.scored[r.index].truncated,
+            logit: scored.logits.difference,
+            tokens: scored.tokens,
+            truncated: scored.truncated,
             id: None,
-            document: documents.map(|d| ReplyDocument { text: d[r.index].to_owned() }),
-        })
-        .collect();
-    let tokens = scores.prompt_tokens();
-    Reply {
-        id,
-        object: "list",
-        model: model.to_owned(),
-        data: results.clone(),
-        results,
-        usage: Usage { prompt_tokens: tokens, completion_tokens: 0, total_tokens: tokens },
-        meta: Meta {
-            api_version: Version { version: "2" },
-            billed_units: Billed { search_units: scores.scored.len().div_ceil(100) },
-            tokens: MetaTokens { input_tokens: tokens, output_tokens: 0 },
-        },
-    }
+            document: documents.map(|d| ReplyDocument::Nested { text: d[r.index].to_owned() }),
+        }
+    };
+    Reply::new(id, model, ranked.iter().map(line).collect(), scores.scored.len(), scores.prompt_tokens())
 }
 
 #[cfg(test)]
@@ -181,6 +199,7 @@ mod tests {
         let ranked = rank(&scores, &RankOptions::default());
         let json = serde_json::to_value(reply("x".into(), "mini", &scores, &ranked, Some(&["a", "b"]))).unwrap();
         assert_eq!(json["results"][0]["document"]["text"], "b");
+        assert_eq!(json["results"][0]["tokens"], 10);
         assert_eq!(json["data"], json["results"]);
         assert_eq!((&json["usage"]["completion_tokens"], &json["usage"]["prompt_tokens"]), (&0.into(), &20.into()));
         assert_eq!(json["meta"]["billed_units"]["search_units"], 1);

@@ -7,8 +7,13 @@ use serde_json::{Value, json};
 use super::{Options, bounds::longest, dialects::Dialect, engine::EngineInfo, problem::Problem};
 
 pub(super) fn ok(body: &Value) -> Response<Body> {
+    of(body.to_string())
+}
+
+/// Of JSON that is written already.
+pub(super) fn of(json: String) -> Response<Body> {
     let response = Response::builder().header("content-type", "application/json");
-    response.body(body.to_string().into()).expect("a header of ours")
+    response.body(json.into()).expect("a header of ours")
 }
 
 /// In the words of a dialect, where the request has one.

@@ -23,14 +23,15 @@ use super::{
     Options,
     answers::{self, ok},
     auth::{self, Keys},
-    body::{self, Uploads},
+    body::{self, Upload, Uploads},
     call::Call,
     cors,
     desk::{Desk, Stage, said},
     dialects::{self, dialect_of},
     engine::Engine,
+    fields,
     job::lock,
-    log::{Log, Work},
+    log::{self, Log, Work},
     metrics::Metrics,
     openapi,
     problem::{Problem, too_large},
@@ -74,7 +75,7 @@ impl Api {
         });
         Arc::new(Self {
             keys: Keys::new(&options.api_keys),
-            uploads: Uploads::new(options.max_body.saturating_mul(options.max_queue.saturating_add(1))),
+            uploads: Uploads::new(options.max_bodies, options.retry_after),
             scorer: Scorer::new(&options, desk.clone()),
             desk,
             metrics,
@@ -85,7 +86,7 @@ impl Api {
         })
     }
 
-    /// From now on the health paths say that this server is about to end.
+    /// From now on the health paths say that this server is about to end, and no more work is taken.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
@@ -98,7 +99,9 @@ impl Api {
         self.desk.close();
         let loading = matches!(self.desk.stage(), Stage::Loading);
         let thread = lock(&self.thread).take().filter(|thread| !loading || thread.is_finished());
-        thread.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())))
+        let end = thread.map_or(Ok(()), |thread| thread.join().unwrap_or(Ok(())));
+        log::flush();
+        end
     }
 
     /// Answers a request. `peer` is who asks: clients share the model fairly.
@@ -155,6 +158,7 @@ impl Api {
             call.key = self.keys.check(&call.parts.headers)?;
         }
         match path {
+            "/ping" => Ok(self.ping()),
             path if auth::OPEN.contains(&path) => Ok(self.health()),
             "/info" => Ok(ok(&answers::info(&self.engine().await?.info(), &self.options))),
             "/v1/models" => Ok(ok(&answers::models(&self.engine().await?.info()))),
@@ -169,11 +173,14 @@ impl Api {
         self.desk.engine(self.options.load_wait).await
     }
 
-    async fn read(&self, call: &Call<'_>, body: Body) -> Result<super::fields::Body, Problem> {
-        let Options { max_body, cors, retry_after, .. } = &self.options;
+    /// The body's text, and its place among those under way.
+    async fn read(&self, call: &Call<'_>, body: Body) -> Result<(String, Upload<'_>), Problem> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(self.desk.draining());
+        }
         let headers = &call.parts.headers;
-        let foreign = cors::is_foreign(headers, cors);
-        body::read(headers, body, *max_body, foreign, &self.uploads, *retry_after).await
+        let foreign = cors::is_foreign(headers, &self.options.cors);
+        body::read(headers, body, self.options.max_body, foreign, &self.uploads).await
     }
 
     fn check_count(&self, documents: usize) -> Result<(), Problem> {
@@ -187,11 +194,16 @@ impl Api {
     }
 
     async fn rerank(&self, call: &mut Call<'_>, path: &str, body: Body) -> Result<Response<Body>, Problem> {
-        let body = self.read(call, body).await?;
-        let dialect = dialect_of(path, &body);
-        call.dialect = Some(dialect);
-        let ask = (dialect.read)(body)?;
-        self.check_count(ask.documents.len())?;
+        let (text, _held) = self.read(call, body).await?;
+        let ask = body::work(&text, |text| {
+            let body = fields::Body::read(text, self.options.max_documents)?;
+            let dialect = dialect_of(path, &body);
+            call.dialect = Some(dialect);
+            (dialect.read)(body)
+        })?;
+        drop(text);
+        let dialect = call.dialect.expect("it was just told");
+        self.check_count(ask.count)?;
         let caller = Caller { engine: self.engine().await?, client: call.client() };
         let (lines, work) = self.scorer.score(&ask, &caller).await?;
         call.work = work;
@@ -201,7 +213,7 @@ impl Api {
         self.metrics.documents.inc_by(documents as u64);
         self.metrics.tokens.inc_by(tokens as u64);
         self.metrics.waited(Duration::from_secs_f64(work.queue_ms / 1e3));
-        let mut response = ok(&(dialect.write)(&answer, path));
+        let mut response = answers::of((dialect.write)(&answer, path));
         if self.scorer.caches() {
             self.metrics.cache_hits.inc_by(cached as u64);
             self.metrics.cache_misses.inc_by((documents - cached) as u64);
@@ -212,14 +224,26 @@ impl Api {
     }
 
     async fn tokenize(&self, call: &mut Call<'_>, body: Body) -> Result<Response<Body>, Problem> {
-        let ask = dialects::tokenize(self.read(call, body).await?)?;
-        self.check_count(ask.documents.len())?;
+        let (text, _held) = self.read(call, body).await?;
+        let read = |text: &str| dialects::tokenize(fields::Body::read(text, self.options.max_documents)?);
+        let ask = body::work(&text, read)?;
+        drop(text);
+        self.check_count(ask.count)?;
         let caller = Caller { engine: self.engine().await?, client: call.client() };
         let prompts = self.scorer.tokenize(&ask, &caller).await?;
         let ids: Vec<Vec<u32>> = prompts.own.iter().map(|own| [&prompts.shared[..], own].concat()).collect();
         Ok(ok(&json!({ "ids": ids, "shared_prefix": prompts.shared.len() })))
     }
 
+    /// Whether the process lives, whatever there is of a model.
+    fn ping(&self) -> Response<Body> {
+        let mut response = self.health();
+        *response.status_mut() = StatusCode::OK;
+        response.headers_mut().remove("retry-after");
+        response
+    }
+
+    /// Whether requests would be answered.
     fn health(&self) -> Response<Body> {
         let stage = self.desk.stage();
         let model = if let Stage::Ready(engine) = &stage { Some(engine.info().name) } else { None };

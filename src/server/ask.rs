@@ -8,6 +8,15 @@ pub(super) struct Document {
     pub(super) id: Option<String>,
 }
 
+/// The texts of a list.
+#[derive(Debug)]
+pub(super) struct Documents {
+    /// As many of them as a request may have.
+    pub(super) kept: Vec<Document>,
+    /// All of them.
+    pub(super) count: usize,
+}
+
 /// What documents are looked at for.
 #[derive(Clone, Debug)]
 pub(super) enum Query {
@@ -22,6 +31,8 @@ pub(super) enum Query {
 pub(super) struct Ask {
     pub(super) query: Query,
     pub(super) documents: Vec<Document>,
+    /// How many documents were sent: where that is more than are taken, `documents` has not all of them.
+    pub(super) count: usize,
     pub(super) how: How,
     /// The best so many.
     pub(super) top_n: Option<usize>,
@@ -31,8 +42,9 @@ pub(super) struct Ask {
 }
 
 impl Ask {
-    pub(super) fn new(query: String, documents: Vec<Document>, how: How) -> Self {
-        Self { query: Query::One(query), documents, how, top_n: None, return_text: false, refuse_cut: false }
+    pub(super) fn new(query: String, documents: Documents, how: How) -> Self {
+        let Documents { kept, count } = documents;
+        Self { query: Query::One(query), documents: kept, count, how, top_n: None, return_text: false, refuse_cut: false }
     }
 }
 

@@ -1,6 +1,8 @@
-//! A request's JSON object, read no further than the limits allow.
+//! A request's body, read no further than the limits allow.
 
 use std::{
+    error::Error,
+    io,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -8,42 +10,43 @@ use std::{
 use axum::body::Body;
 use futures::StreamExt;
 use hyper::HeaderMap;
-use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{
-    fields,
-    problem::{Problem, too_large},
-};
+use super::problem::{Problem, too_large};
 
 /// Without a byte: a client that hangs.
 const STALLED: Duration = Duration::from_secs(30);
 /// From here on reading JSON takes long enough to be in the way of other requests.
 const LARGE: usize = 256 << 10;
 
-/// The memory of bodies that are still arriving, which all requests together may take.
+/// The bodies of all requests under way, from their first byte to the answer.
 pub(super) struct Uploads {
     limit: usize,
     held: AtomicUsize,
+    retry_after: u64,
 }
 
 /// What one body holds of it.
-struct Upload<'a> {
+pub(super) struct Upload<'a> {
     uploads: &'a Uploads,
     bytes: usize,
 }
 
 impl Uploads {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, held: AtomicUsize::new(0) }
+    pub(super) fn new(limit: usize, retry_after: u64) -> Self {
+        Self { limit, held: AtomicUsize::new(0), retry_after }
     }
 }
 
 impl Upload<'_> {
-    fn take(&mut self, bytes: usize) -> bool {
+    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
         let held = self.uploads.held.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
-        held + bytes <= self.uploads.limit
+        if held + bytes <= self.uploads.limit {
+            return Ok(());
+        }
+        let what = "The requests under way hold too much text already: ask again soon.";
+        Err(Problem::busy(429, "busy", what, self.uploads.retry_after))
     }
 }
 
@@ -53,34 +56,25 @@ impl Drop for Upload<'_> {
     }
 }
 
-/// Reads the object. `foreign`: a page sends it that may not ask here.
-pub(super) async fn read(
+/// Reads the text. `foreign`: a page sends it that may not ask here.
+pub(super) async fn read<'a>(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
     foreign: bool,
-    uploads: &Uploads,
-    retry_after: u64,
-) -> Result<fields::Body, Problem> {
+    uploads: &'a Uploads,
+) -> Result<(String, Upload<'a>), Problem> {
     check_type(headers, foreign)?;
-    let bytes = read_bytes(headers, body, limit, uploads, retry_after).await?;
-    if bytes.is_empty() {
-        return Err(Problem::new(400, "bad-input", "The body is empty: send a JSON object."));
-    }
-    let several = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
-    if bytes.len() > LARGE && several { tokio::task::block_in_place(|| parse(&bytes)) } else { parse(&bytes) }
+    let (bytes, upload) = read_bytes(headers, body, limit, uploads).await?;
+    let wrong = |what: &str| Problem::new(400, "bad-input", what);
+    let text = String::from_utf8(bytes).map_err(|_| wrong("The body is not UTF-8 text."))?;
+    if text.is_empty() { Err(wrong("The body is empty: send a JSON object.")) } else { Ok((text, upload)) }
 }
 
-fn parse(bytes: &[u8]) -> Result<fields::Body, Problem> {
-    let wrong = |what: String| Problem::new(400, "bad-input", what);
-    if std::str::from_utf8(bytes).is_err() {
-        return Err(wrong("The body is not UTF-8 text.".into()));
-    }
-    match serde_json::from_slice(bytes) {
-        Ok(Value::Object(body)) => Ok(body),
-        Ok(other) => Err(wrong(format!("The body must be a JSON object, got {}.", fields::kind(&other)))),
-        Err(e) => Err(wrong(format!("The body is not JSON: {e}."))),
-    }
+/// Does something with a text, without being in the way of other requests while that takes long.
+pub(super) fn work<T>(text: &str, what: impl FnOnce(&str) -> T) -> T {
+    let several = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
+    if text.len() > LARGE && several { tokio::task::block_in_place(|| what(text)) } else { what(text) }
 }
 
 /// A form could be sent by any page without asking, and so could bytes without a type; JSON cannot.
@@ -111,13 +105,12 @@ fn is_json(content_type: &str) -> bool {
 }
 
 /// What the client says of the length is believed only if it is too much already.
-async fn read_bytes(
+async fn read_bytes<'a>(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
-    uploads: &Uploads,
-    retry_after: u64,
-) -> Result<Vec<u8>, Problem> {
+    uploads: &'a Uploads,
+) -> Result<(Vec<u8>, Upload<'a>), Problem> {
     let over = || too_large(format!("The body is larger than {limit} bytes: send fewer or shorter documents."));
     let told = headers.get("content-length").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if told.is_some_and(|n| n > limit as u64) {
@@ -128,17 +121,29 @@ async fn read_bytes(
     let mut bytes = Vec::new();
     let stalled = || Problem::new(408, "timeout", "The body did not arrive: nothing came for a while.");
     while let Some(chunk) = timeout(STALLED, stream.next()).await.map_err(|_| stalled())? {
-        let chunk = chunk.map_err(|e| Problem::new(400, "bad-input", "The body broke off.").cause(e))?;
+        let chunk = chunk.map_err(|e| broken(&e))?;
         if bytes.len() + chunk.len() > limit {
             return Err(over());
         }
-        if !upload.take(chunk.len()) {
-            let what = "Too many requests arrive at once: ask again soon.";
-            return Err(Problem::busy(429, "busy", what, retry_after));
-        }
+        upload.take(chunk.len())?;
         bytes.extend_from_slice(&chunk);
     }
-    Ok(bytes)
+    Ok((bytes, upload))
+}
+
+/// A body that has no end is most likely one whose client is gone; the other way is that its chunks are not what they should be.
+fn broken(e: &axum::Error) -> Problem {
+    let mut cause: Option<&dyn Error> = e.source();
+    while let Some(deeper) = cause.filter(|e| !e.is::<io::Error>()) {
+        cause = deeper.source();
+    }
+    match cause.and_then(|e| e.downcast_ref()).map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => {
+            Problem::new(400, "bad-input", "The body's chunks are not as HTTP has them.")
+        }
+        _ => Problem::new(499, "aborted", "The body broke off."),
+    }
+    .cause(e)
 }
 
 #[cfg(test)]
@@ -160,11 +165,11 @@ mod tests {
 
     #[test]
     fn what_one_body_held_is_free_again() {
-        let uploads = Uploads::new(10);
+        let uploads = Uploads::new(10, 7);
         let mut one = Upload { uploads: &uploads, bytes: 0 };
-        assert!(one.take(8));
+        assert!(one.take(8).is_ok());
         let mut other = Upload { uploads: &uploads, bytes: 0 };
-        assert!(!other.take(3));
+        assert_eq!(other.take(3).unwrap_err().status, 429);
         drop((one, other));
         assert_eq!(uploads.held.load(Ordering::Relaxed), 0);
     }

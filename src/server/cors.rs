@@ -1,9 +1,32 @@
 //! Which pages of other origins may ask, and what their browsers must be told.
 
-use hyper::{HeaderMap, Method, header::HeaderValue};
+use hyper::{HeaderMap, Method, Uri, header::HeaderValue};
 
 const METHODS: &str = "GET, HEAD, POST, OPTIONS";
 const HEADERS: &str = "authorization, content-type, x-api-key";
+
+/// An origin as browsers send it: `https://Example.org:443/` is `https://example.org`.
+///
+/// # Errors
+/// What is expected.
+pub fn origin(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    if ["*", "null"].contains(&text) {
+        return Ok(text.into());
+    }
+    let parts = |uri: &Uri| Some((uri.scheme_str()?.to_ascii_lowercase(), uri.authority()?.as_str().to_ascii_lowercase()));
+    let bare = |uri: &Uri| ["", "/"].contains(&uri.path()) && uri.query().is_none();
+    let found = text.parse::<Uri>().ok().filter(bare).as_ref().and_then(parts);
+    let (scheme, host) = found
+        .filter(|(_, host)| !host.contains('@'))
+        .ok_or("expected an origin like https://example.org or http://localhost:3000, or *")?;
+    let port = match scheme.as_str() {
+        "http" => ":80",
+        "https" => ":443",
+        _ => "",
+    };
+    Ok(format!("{scheme}://{}", host.strip_suffix(port).unwrap_or(&host)))
+}
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|v| v.to_str().ok())
@@ -50,4 +73,27 @@ pub(super) fn headers_for(
         headers.push(("access-control-max-age", HeaderValue::from_static("86400")));
     }
     headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::origin;
+
+    #[test]
+    fn origins_as_browsers_send_them() {
+        for (given, wanted) in [
+            ("https://x/", "https://x"),
+            (" HTTPS://X.example:443", "https://x.example"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("http://[::1]:80/", "http://[::1]"),
+            ("tauri://localhost", "tauri://localhost"),
+            ("*", "*"),
+            ("null", "null"),
+        ] {
+            assert_eq!(origin(given).as_deref(), Ok(wanted));
+        }
+        for wrong in ["", "x.example", "https://x/page", "https://x?a", "https://a@x", "https://", "https://*.x y", "/"] {
+            assert!(origin(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -104,6 +104,10 @@ impl Desk {
         }
     }
 
+    pub(super) fn draining(&self) -> Problem {
+        self.unavailable("draining", "The server is about to end: ask another one.")
+    }
+
     fn unavailable(&self, code: &'static str, message: &str) -> Problem {
         Problem::busy(503, code, message, self.retry_after)
     }
@@ -133,7 +137,7 @@ impl Desk {
         let mut queue = lock(&self.queue);
         if queue.closed {
             drop(queue);
-            return job.fail(self.unavailable("draining", "The server is about to end: ask another one."));
+            return job.fail(self.draining());
         }
         queue.fair.push(client, job);
         drop(queue);
@@ -154,7 +158,7 @@ impl Desk {
         drop(queue);
         self.wake.notify_all();
         jobs.iter()
-            .for_each(|job| job.fail(self.unavailable("draining", "The server is about to end: ask another one.")));
+            .for_each(|job| job.fail(self.draining()));
     }
 
     /// Nobody computes any more.

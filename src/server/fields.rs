@@ -1,129 +1,386 @@
-//! Readers of one field each. `null` means absent everywhere; a wrong type is the client's mistake, by name.
+//! A request's JSON object, and readers of one field each. `null` means absent everywhere; a wrong type is the client's mistake, by name.
+//!
+//! The text is checked as a whole, but no more of it is unpacked than a dialect asks for: what nobody knows takes no memory, however it is nested.
 
-use serde_json::{Map, Value};
+use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::{
-    ask::Document,
+    ask::{Document, Documents},
     problem::{Problem, bad},
 };
 
-pub(super) type Body = Map<String, Value>;
 pub(super) type Read<T> = Result<T, Problem>;
+/// A value as it was sent.
+pub(super) type Raw<'a> = &'a RawValue;
 
-/// Whether one of these fields is there.
-pub(super) fn has(body: &Body, names: &[&str]) -> bool {
-    names.iter().any(|name| body.get(*name).is_some_and(|v| !v.is_null()))
+/// The fields that a dialect knows, in the body or in an object in it.
+const KNOWN: [&str; 28] = [
+    "content",
+    "contexts",
+    "document",
+    "documents",
+    "id",
+    "input",
+    "inputs",
+    "instruct",
+    "instruction",
+    "items",
+    "max_tokens_per_doc",
+    "parameters",
+    "passages",
+    "queries",
+    "query",
+    "raw_scores",
+    "return_documents",
+    "return_text",
+    "task",
+    "text",
+    "text_1",
+    "text_2",
+    "texts",
+    "threshold",
+    "top_k",
+    "top_n",
+    "truncate",
+    "truncation",
+];
+
+/// A JSON object: the known fields that it has.
+pub(super) struct Body<'a> {
+    fields: [Option<Raw<'a>>; KNOWN.len()],
+    /// Texts of one list that are kept; more are counted.
+    pub(super) most: usize,
 }
 
-/// A field's value, out of the body.
-pub(super) fn take(body: &mut Body, name: &str) -> Option<Value> {
-    body.remove(name).filter(|v| !v.is_null())
-}
+impl<'a> Body<'a> {
+    /// Reads a text that should be an object. Of a name that is there twice the last one counts.
+    pub(super) fn read(text: &'a str, most: usize) -> Read<Self> {
+        let wrong = |what: String| Problem::new(400, "bad-input", what);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text); // a byte order mark is no part of the text
+        let value: Raw<'a> = serde_json::from_str(text).map_err(|e| wrong(format!("The body is not JSON: {e}.")))?;
+        Self::of(value, most).ok_or_else(|| wrong(format!("The body must be a JSON object, got {}.", kind(value))))
+    }
 
-/// One of several names of a field: the first that is there.
-pub(super) fn alias<'a>(body: &mut Body, names: &[&'a str]) -> (Option<Value>, &'a str) {
-    let name = names.iter().find(|name| has(body, &[name])).unwrap_or(&names[0]);
-    (take(body, name), name)
-}
+    fn of(value: Raw<'a>, most: usize) -> Option<Self> {
+        let mut fields = [None; KNOWN.len()];
+        if !is_object(value) {
+            return None;
+        }
+        unpack(value).deserialize_map(Fields(&mut fields)).expect("it was read before");
+        Some(Self { fields, most })
+    }
 
-/// What a value is, in words.
-pub(super) fn kind(value: &Value) -> String {
-    match value {
-        Value::Null => "null".into(),
-        Value::Bool(_) => "a boolean".into(),
-        Value::Number(n) => n.to_string(),
-        Value::String(_) => "a string".into(),
-        Value::Array(_) => "an array".into(),
-        Value::Object(_) => "an object".into(),
+    /// A field's value.
+    pub(super) fn get(&self, name: &str) -> Option<Raw<'a>> {
+        let place = KNOWN.iter().position(|known| *known == name).expect("a field of the list");
+        self.fields[place].filter(|value| value.get() != "null")
+    }
+
+    /// Whether one of these fields is there.
+    pub(super) fn has(&self, names: &[&str]) -> bool {
+        names.iter().any(|name| self.get(name).is_some())
+    }
+
+    /// One of several names of a field: the first that is there.
+    pub(super) fn alias<'n>(&self, names: &[&'n str]) -> (Option<Raw<'a>>, &'n str) {
+        let name = names.iter().find(|name| self.has(&[name])).unwrap_or(&names[0]);
+        (self.get(name), name)
+    }
+
+    /// The object that is a field's value; none where that is something else.
+    pub(super) fn object(&self, name: &str) -> Option<Self> {
+        Self::of(self.get(name)?, self.most)
+    }
+
+    /// These fields, and those of another object before them.
+    pub(super) fn under(mut self, over: &Self) -> Self {
+        self.fields.iter_mut().zip(over.fields).for_each(|(field, over)| *field = over.or(*field));
+        self
     }
 }
 
-pub(super) fn wrong(param: &str, wanted: &str, value: &Value) -> Problem {
+fn unpack(value: Raw<'_>) -> serde_json::Deserializer<serde_json::de::StrRead<'_>> {
+    serde_json::Deserializer::from_str(value.get())
+}
+
+struct Fields<'f, 'a>(&'f mut [Option<Raw<'a>>; KNOWN.len()]);
+
+impl<'a> Visitor<'a> for Fields<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(known) = map.next_key_seed(Name)? {
+            match known {
+                Some(place) => self.0[place] = Some(map.next_value()?),
+                None => drop(map.next_value::<de::IgnoredAny>()?),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A field's place among the known ones.
+struct Name;
+
+impl<'a> DeserializeSeed<'a> for Name {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_bytes(self)
+    }
+}
+
+impl Visitor<'_> for Name {
+    type Value = Option<usize>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_bytes<E>(self, name: &[u8]) -> Result<Self::Value, E> {
+        Ok(KNOWN.iter().position(|known| known.as_bytes() == name))
+    }
+}
+
+/// Calls a function with each element of an array and its place, until it fails. Gives their number.
+pub(super) fn each<'a>(list: Raw<'a>, take: impl FnMut(usize, Raw<'a>) -> Read<()>) -> Read<usize> {
+    struct Elements<'f, F>(F, &'f mut Option<Problem>);
+
+    impl<'a, F: FnMut(usize, Raw<'a>) -> Read<()>> Visitor<'a> for Elements<'_, F> {
+        type Value = usize;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an array")
+        }
+
+        fn visit_seq<A: SeqAccess<'a>>(mut self, mut list: A) -> Result<usize, A::Error> {
+            let mut count = 0;
+            while let Some(one) = list.next_element()? {
+                if let Err(problem) = (self.0)(count, one) {
+                    *self.1 = Some(problem);
+                    return Err(de::Error::custom("the function failed"));
+                }
+                count += 1;
+            }
+            Ok(count)
+        }
+    }
+
+    let mut failed = None;
+    let count = unpack(list).deserialize_seq(Elements(take, &mut failed));
+    failed.map_or_else(|| Ok(count.expect("it was read before")), Err)
+}
+
+pub(super) fn is_text(value: Raw<'_>) -> bool {
+    value.get().starts_with('"')
+}
+
+pub(super) fn is_list(value: Raw<'_>) -> bool {
+    value.get().starts_with('[')
+}
+
+pub(super) fn is_object(value: Raw<'_>) -> bool {
+    value.get().starts_with('{')
+}
+
+/// What a value is, in words.
+pub(super) fn kind(value: Raw<'_>) -> &str {
+    match value.get().as_bytes()[0] {
+        b'n' => "null",
+        b't' | b'f' => "a boolean",
+        b'"' => "a string",
+        b'[' => "an array",
+        b'{' => "an object",
+        _ if value.get().len() > 40 => "a long number",
+        _ => value.get(),
+    }
+}
+
+pub(super) fn wrong(param: &str, wanted: &str, value: Raw<'_>) -> Problem {
     bad(param, format!("{param} must be {wanted}, got {}.", kind(value)))
 }
 
-pub(super) fn text(value: Option<Value>, param: &str) -> Read<Option<String>> {
+/// The text that a string stands for. Half of a surrogate pair, as it is left where programs cut a text, becomes U+FFFD.
+fn decode(value: Raw<'_>) -> String {
+    struct Bytes;
+
+    impl Visitor<'_> for Bytes {
+        type Value = Vec<u8>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a string")
+        }
+
+        fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+            Ok(bytes.to_vec())
+        }
+    }
+
+    let bytes = unpack(value).deserialize_bytes(Bytes).expect("it was read before");
+    String::from_utf8(bytes).unwrap_or_else(|e| {
+        let mut bytes = e.into_bytes();
+        for at in 1..bytes.len() {
+            // The three bytes of a surrogate begin like this, and nothing else does.
+            if bytes[at - 1] == 0xed && bytes[at] >= 0xa0 {
+                bytes[at - 1..at + 2].copy_from_slice("\u{fffd}".as_bytes());
+            }
+        }
+        String::from_utf8(bytes).expect("surrogates were all that was wrong")
+    })
+}
+
+pub(super) fn text(value: Option<Raw<'_>>, param: &str) -> Read<Option<String>> {
     match value {
         None => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text)),
-        Some(other) => Err(wrong(param, "a string", &other)),
+        Some(text) if is_text(text) => Ok(Some(decode(text))),
+        Some(other) => Err(wrong(param, "a string", other)),
     }
 }
 
 /// Must be there and not empty.
-pub(super) fn need_text(value: Option<Value>, param: &str) -> Read<String> {
-    match text(value, param)? {
-        None => Err(bad(param, format!("{param} is missing: it must be a string."))),
-        Some(text) if text.is_empty() => Err(bad(param, format!("{param} is empty: say what is looked for."))),
-        Some(text) => Ok(text),
-    }
+pub(super) fn need_text(value: Option<Raw<'_>>, param: &str) -> Read<String> {
+    let text = text(value, param)?.ok_or_else(|| bad(param, format!("{param} is missing: it must be a string.")))?;
+    not_empty(text, param)
 }
 
-pub(super) fn flag(value: Option<Value>, param: &str) -> Read<Option<bool>> {
-    match value {
+pub(super) fn not_empty(text: String, param: &str) -> Read<String> {
+    if text.is_empty() { Err(bad(param, format!("{param} is empty: say what is looked for."))) } else { Ok(text) }
+}
+
+pub(super) fn flag(value: Option<Raw<'_>>, param: &str) -> Read<Option<bool>> {
+    match value.map(|v| (v, v.get())) {
         None => Ok(None),
-        Some(Value::Bool(flag)) => Ok(Some(flag)),
-        Some(other) => Err(wrong(param, "true or false", &other)),
+        Some((_, "true")) => Ok(Some(true)),
+        Some((_, "false")) => Ok(Some(false)),
+        Some((other, _)) => Err(wrong(param, "true or false", other)),
     }
 }
 
-pub(super) fn finite(value: Option<Value>, param: &str) -> Read<Option<f64>> {
-    let Some(value) = value else { return Ok(None) };
-    match value.as_f64().filter(|x| x.is_finite()) {
-        Some(x) => Ok(Some(x)),
-        None => Err(wrong(param, "a finite number", &value)),
-    }
+/// What JSON takes for a number is one for Rust too; one that is too large is infinite.
+fn number(value: Raw<'_>) -> Option<f64> {
+    value.get().parse::<f64>().ok().filter(|x| x.is_finite())
+}
+
+pub(super) fn finite(value: Option<Raw<'_>>, param: &str) -> Read<Option<f64>> {
+    value.map(|v| number(v).ok_or_else(|| wrong(param, "a finite number", v))).transpose()
 }
 
 /// 2.0 is whole; what is too large for a count is the largest one.
-pub(super) fn whole(value: Option<Value>, param: &str, least: usize) -> Read<Option<usize>> {
+pub(super) fn whole(value: Option<Raw<'_>>, param: &str, least: usize) -> Read<Option<usize>> {
     let Some(value) = value else { return Ok(None) };
-    match value.as_f64().filter(|x| x.fract() == 0.0 && *x >= least as f64) {
+    match number(value).filter(|x| x.fract() == 0.0 && *x >= least as f64) {
         Some(x) => Ok(Some(x as usize)),
-        None => Err(wrong(param, &format!("a whole number from {least}"), &value)),
+        None => Err(wrong(param, &format!("a whole number from {least}"), value)),
     }
 }
 
 /// How many results: absent and 0 mean all.
-pub(super) fn count(value: Option<Value>, param: &str) -> Read<Option<usize>> {
+pub(super) fn count(value: Option<Raw<'_>>, param: &str) -> Read<Option<usize>> {
     Ok(whole(value, param, 0)?.filter(|n| *n > 0))
 }
 
 /// Strings, and objects with a `text` or a `content`.
-pub(super) fn documents(value: Option<Value>, param: &str) -> Read<Vec<Document>> {
-    let wanted = "an array of strings or of { text } objects";
-    match value {
-        None => Err(bad(param, format!("{param} is missing: it must be {wanted}."))),
-        Some(Value::Array(list)) if list.is_empty() => {
-            Err(bad(param, format!("{param} is empty: send at least one document.")))
-        }
-        Some(Value::Array(list)) => {
-            list.into_iter().enumerate().map(|(i, one)| document(one, || format!("{param}[{i}]"))).collect()
-        }
-        Some(other) => Err(wrong(param, wanted, &other)),
-    }
-}
-
-fn document(value: Value, param: impl Fn() -> String) -> Read<Document> {
-    match value {
-        Value::String(text) => Ok(Document { text, id: None }),
-        Value::Object(mut object) => match alias(&mut object, &["text", "content"]).0 {
-            Some(Value::String(text)) => {
-                let id = object.remove("id").and_then(|id| if let Value::String(id) = id { Some(id) } else { None });
-                Ok(Document { text, id })
-            }
-            other => Err(wrong(&format!("{}.text", param()), "a string", &other.unwrap_or(Value::Null))),
-        },
-        other => Err(wrong(&param(), "a string or an object with a text", &other)),
-    }
+pub(super) fn documents(value: Option<Raw<'_>>, param: &str, most: usize) -> Read<Documents> {
+    listed(value, param, most, |one, param| document(one, param))
 }
 
 /// As [`documents`], of plain strings only.
-pub(super) fn strings(value: Option<Value>, param: &str) -> Read<Vec<Document>> {
-    if let Some(Value::Array(list)) = &value
-        && let Some(i) = list.iter().position(|one| !one.is_string())
-    {
-        return Err(wrong(&format!("{param}[{i}]"), "a string", &list[i]));
+pub(super) fn strings(value: Option<Raw<'_>>, param: &str, most: usize) -> Read<Documents> {
+    listed(value, param, most, |one, param| if is_text(one) { Ok((one, None)) } else { Err(wrong(&param(), "a string", one)) })
+}
+
+/// A document that is not in a list.
+pub(super) fn single(value: Raw<'_>, param: &str) -> Read<Documents> {
+    let (text, id) = document(value, &|| format!("{param}[0]"))?;
+    Ok(Documents { kept: vec![Document { text: decode(text), id: id.map(decode) }], count: 1 })
+}
+
+type Parts<'a> = (Raw<'a>, Option<Raw<'a>>);
+
+/// The text and the id of each, unpacked of the first `most` alone.
+fn listed<'a>(
+    value: Option<Raw<'a>>,
+    param: &str,
+    most: usize,
+    read: impl Fn(Raw<'a>, &dyn Fn() -> String) -> Read<Parts<'a>>,
+) -> Read<Documents> {
+    let wanted = "an array of strings or of { text } objects";
+    let list = value.ok_or_else(|| bad(param, format!("{param} is missing: it must be {wanted}.")))?;
+    if !is_list(list) {
+        return Err(wrong(param, wanted, list));
     }
-    documents(value, param)
+    let mut kept = Vec::new();
+    let count = each(list, |i, one| {
+        let (text, id) = read(one, &|| format!("{param}[{i}]"))?;
+        if i < most {
+            kept.push(Document { text: decode(text), id: id.map(decode) });
+        }
+        Ok(())
+    })?;
+    if count == 0 {
+        return Err(bad(param, format!("{param} is empty: send at least one document.")));
+    }
+    Ok(Documents { kept, count })
+}
+
+fn document<'a>(value: Raw<'a>, param: &dyn Fn() -> String) -> Read<Parts<'a>> {
+    if is_text(value) {
+        return Ok((value, None));
+    }
+    let object = Body::of(value, 0).ok_or_else(|| wrong(&param(), "a string or an object with a text", value))?;
+    match object.alias(&["text", "content"]).0 {
+        Some(text) if is_text(text) => Ok((text, object.get("id").filter(|id| is_text(id)))),
+        other => {
+            let got = other.map_or("nothing", kind);
+            let param = format!("{}.text", param());
+            Err(bad(&param, format!("{param} must be a string, got {got}.")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn body(text: &str) -> Body<'_> {
+        Body::read(text, 2).unwrap()
+    }
+
+    #[test]
+    fn known_fields_are_found_however_they_are_written() {
+        let body = body(r#"{"x": [1e999, "\ud800", {}], "qu\u0065ry": "a", "documents": 1, "documents": null, "top_n": 1e999}"#);
+        assert_eq!(text(body.get("query"), "query").unwrap().as_deref(), Some("a"));
+        assert!(!body.has(&["documents"]));
+        assert_eq!(whole(body.get("top_n"), "top_n", 0).unwrap_err().param.as_deref(), Some("top_n"));
+    }
+
+    #[test]
+    fn texts_beyond_the_most_are_looked_at_and_counted() {
+        let three = body(r#"{"documents": ["a", {"text": "b", "id": "x"}, "c"]}"#);
+        let list = documents(three.get("documents"), "documents", 2).unwrap();
+        assert_eq!((list.kept.len(), list.count, list.kept[1].id.as_deref()), (2, 3, Some("x")));
+        let bad = body(r#"{"documents": ["a", "b", "c", 4]}"#);
+        assert_eq!(documents(bad.get("documents"), "d", 2).unwrap_err().param.as_deref(), Some("d[3]"));
+    }
+
+    #[test]
+    fn halves_of_pairs_are_replaced_and_pairs_are_not() {
+        let told = body(r#"{"text": "a\ud83d b\ude00\ud83d\ude00 \ud83d\ud83d\ude00 é\uffff ퟿"}"#);
+        let wanted = "a\u{fffd} b\u{fffd}😀 \u{fffd}😀 é\u{ffff} \u{d7ff}";
+        assert_eq!(text(told.get("text"), "text").unwrap().unwrap(), wanted);
+    }
+
+    #[test]
+    fn nesting_has_no_end() {
+        let deep = format!("{{\"x\": {0}1{1}, \"documents\": [{0}1{1}]}}", "[".repeat(100_000), "]".repeat(100_000));
+        let body = body(&deep);
+        assert_eq!(documents(body.get("documents"), "d", 2).unwrap_err().param.as_deref(), Some("d[0]"));
+        assert!(Body::read(&deep[..deep.len() - 2], 2).is_err());
+        assert!(Body::read("\u{feff}{}", 2).is_ok());
+    }
 }

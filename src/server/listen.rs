@@ -1,29 +1,61 @@
 //! Connections: taken until a signal comes, then ended one by one.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use axum::{
-    Extension, Router,
+    Router,
     body::Body,
     extract::{ConnectInfo, State},
 };
-use hyper::{Request, server::conn::http1};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
+use hyper::{Request, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, mpsc, watch},
+    time::{sleep, timeout},
 };
-use tokio::{net::TcpListener, sync::mpsc, time::sleep};
 
-use super::Api;
+use super::{Api, linger::linger, socket::Socket};
 
-/// For a request's head, and between two requests of a connection.
-const HEAD: Duration = Duration::from_secs(60);
 /// Before the next try to take a connection, where the system has no more.
 const BREATH: Duration = Duration::from_millis(100);
+/// Of a connection: more than that waits in the system.
+const BUFFER: usize = 64 << 10;
+/// For the last who asked while the server ended.
+const LATE: Duration = Duration::from_secs(1);
 
 /// One message a signal: the first drains, the second ends at once.
 pub type Signals = mpsc::Receiver<()>;
+
+/// How many connections there may be, and how long a client may do nothing.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// More wait in the system until some are closed.
+    pub connections: usize,
+    /// From the first signal on.
+    pub drain: Duration,
+    /// From a connection to its first byte.
+    pub silent: Duration,
+    /// From the end of an answer to the end of the next request's head, and for the first head.
+    pub head: Duration,
+    /// Without reading any of an answer.
+    pub unread: Duration,
+    /// From the end of the client's side of the connection to the answer: then it counts as gone.
+    pub half_closed: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            drain: Duration::from_secs(70),
+            silent: Duration::from_secs(15),
+            head: Duration::from_secs(75), // proxies keep connections for 60 seconds, and must be the first to close one
+            unread: Duration::from_secs(30),
+            half_closed: Duration::from_secs(1),
+        }
+    }
+}
 
 impl Api {
     /// The API as an axum router, to be part of a server of your own.
@@ -36,33 +68,74 @@ impl Api {
     }
 }
 
-/// Serves connections until a signal comes and those under way have ended; true if a second signal cut them off.
-pub async fn serve(listener: TcpListener, api: &Arc<Api>, mut signals: Signals) -> bool {
-    let connections = GracefulShutdown::new();
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD);
-    let router = api.router();
-    loop {
-        let (stream, peer) = tokio::select! {
-            _ = signals.recv() => break,
-            taken = listener.accept() => match taken {
-                Ok(taken) => taken,
-                Err(_) => {
-                    sleep(BREATH).await; // too many open files, most likely: some will be closed
-                    continue;
-                }
-            },
-        };
-        let _ = stream.set_nodelay(true); // answers are sent whole
-        let service = TowerToHyperService::new(router.clone().layer(Extension(ConnectInfo(peer))));
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
-        // A connection that breaks is its client's business.
-        tokio::spawn(async move { drop(connection.await) });
-    }
-    drop(listener);
-    api.drain();
+/// Serves connections until a signal comes and requests under way have ended. Meanwhile new ones are answered, too: the health paths tell that this
+/// server is about to end, and whoever asks for scores is sent away. True if a second signal, or the time for it, cut connections off.
+pub async fn serve(listener: TcpListener, api: &Arc<Api>, mut signals: Signals, limits: &Limits) -> bool {
+    let slots = Arc::new(Semaphore::new(limits.connections));
+    let door = Door { listener, api, limits, slots };
+    let (before, after) = (watch::Sender::new(false), watch::Sender::new(false));
     tokio::select! {
-        () = connections.shutdown() => false,
-        _ = signals.recv() => true,
+        _ = signals.recv() => {}
+        never = door.take(&before) => match never {},
     }
+    api.drain();
+    before.send_replace(true);
+    let cut = tokio::select! {
+        () = before.closed() => false,
+        () = sleep(limits.drain) => true,
+        _ = signals.recv() => true,
+        never = door.take(&after) => match never {},
+    };
+    after.send_replace(true);
+    if !cut {
+        let _ = timeout(LATE, after.closed()).await;
+    }
+    cut
+}
+
+struct Door<'a> {
+    listener: TcpListener,
+    api: &'a Arc<Api>,
+    limits: &'a Limits,
+    slots: Arc<Semaphore>,
+}
+
+impl Door<'_> {
+    /// Takes connections, which end in their own time once `end` says so.
+    async fn take(&self, end: &watch::Sender<bool>) -> Infallible {
+        loop {
+            let slot = self.slots.clone().acquire_owned().await.expect("nobody closes it");
+            let Ok((stream, peer)) = self.listener.accept().await else {
+                sleep(BREATH).await; // too many open files, most likely: some will be closed
+                continue;
+            };
+            let connection = connection(stream, peer, self.api.clone(), self.limits.clone(), end.subscribe());
+            tokio::spawn(async move {
+                connection.await;
+                drop(slot);
+            });
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, api: Arc<Api>, limits: Limits, mut end: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true); // answers are sent whole
+    tokio::select! {
+        readable = timeout(limits.silent, stream.readable()) => if readable.is_err() { return },
+        _ = end.wait_for(|end| *end) => return,
+    }
+    let service = service_fn(|request| {
+        let api = api.clone();
+        async move { Ok::<_, Infallible>(api.answer(linger(request), Some(peer)).await) }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(BUFFER);
+    let socket = TokioIo::new(Socket::new(stream, limits.unread, limits.half_closed));
+    let mut served = pin!(http.serve_connection(socket, service));
+    // A connection that breaks is its client's business.
+    tokio::select! {
+        _ = served.as_mut() => return,
+        _ = end.wait_for(|end| *end) => served.as_mut().graceful_shutdown(),
+    }
+    let _ = served.await;
 }

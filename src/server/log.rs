@@ -1,13 +1,13 @@
 //! One line a request on standard error: for people, or as JSON. No line holds a query or a document.
 
-use std::{
-    io::Write,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::options::LogFormat;
+use super::{options::LogFormat, stderr::STDERR};
+
+/// How long a server that ends waits for whoever reads its log.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// What is said of a request.
 #[derive(Serialize)]
@@ -67,7 +67,7 @@ impl Log {
             _ => "info",
         };
         match self.0 {
-            LogFormat::Json => json(level, record),
+            LogFormat::Json => self.say(json(level, record)),
             LogFormat::Errors if record.error.is_none() => {}
             LogFormat::Text | LogFormat::Errors => {
                 let Record { request_id, method, path, status, work, total_ms, .. } = record;
@@ -78,7 +78,7 @@ impl Log {
                     "{status} {method} {path} {total_ms:.1} ms, {documents} documents, {tokens} tokens, {cached} cached, \
                      {queue_ms:.1} ms in the queue, {dialect}, {request_id}{error}"
                 );
-                text(&line);
+                self.say(text(&line));
             }
         }
     }
@@ -86,9 +86,19 @@ impl Log {
     /// Something failed that no client is told of.
     pub(super) fn error(self, message: &str, error: &dyn std::fmt::Display) {
         match self.0 {
-            LogFormat::Json => json("error", &Told { message, error: &error.to_string() }),
-            _ => text(&format!("error: {message}: {error}")),
+            LogFormat::Json => self.say(json("error", &Told { message, error: &error.to_string() })),
+            _ => self.say(text(&format!("error: {message}: {error}"))),
         }
+    }
+
+    fn say(self, line: String) {
+        STDERR.say(line, |n| {
+            let message = format!("lines of the log were lost, since nobody read them: {n}");
+            match self.0 {
+                LogFormat::Json => json("warn", &Told { message: &message, error: "" }),
+                _ => text(&message),
+            }
+        });
     }
 }
 
@@ -96,15 +106,22 @@ fn now() -> String {
     humantime::format_rfc3339_millis(SystemTime::now()).to_string()
 }
 
-/// Nobody is told that the log cannot be written: there is no other place.
-fn text(line: &str) {
+fn text(line: &str) -> String {
     let clean: String = line.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-    let _ = writeln!(std::io::stderr().lock(), "{} {clean}", now());
+    format!("{} {clean}", now())
 }
 
-fn json(level: &str, what: &impl Serialize) {
+fn json(level: &str, what: &impl Serialize) -> String {
     let line = Line { time: &now(), level, what };
-    if let Ok(line) = serde_json::to_string(&line) {
-        let _ = writeln!(std::io::stderr().lock(), "{line}");
-    }
+    serde_json::to_string(&line).expect("names are strings")
+}
+
+/// Logs a failure of the process, in this format.
+pub fn report(format: LogFormat, message: &str, error: &dyn std::fmt::Display) {
+    Log(format).error(message, error);
+}
+
+/// Waits for the lines that are not written yet, for two seconds at most.
+pub fn flush() {
+    STDERR.flush(LAST_LINES);
 }

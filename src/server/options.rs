@@ -15,6 +15,8 @@ pub struct Options {
     pub max_documents: usize,
     /// Bytes of a request's body.
     pub max_body: usize,
+    /// Bytes of the bodies of all requests under way. Beside them and what they ask for the server holds little.
+    pub max_bodies: usize,
     /// Tokens that a request may compute: the shared part of each query's prompts once, and the rest of each.
     pub max_tokens: Option<usize>,
     /// Tokens of one prompt; documents are cut.
@@ -57,6 +59,7 @@ impl Default for Options {
             base_path: String::new(),
             max_documents: 1000,
             max_body: 8 << 20,
+            max_bodies: 64 << 20,
             max_tokens: None,
             max_length: None,
             max_queries: None,

@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use super::{
     ask::{Answer, Ask},
-    fields::{Body, Read, has},
-    problem::Problem,
+    fields::{Body, Read, each, is_list, is_object, is_text},
+    problem::{Problem, bad},
 };
 
 /// A row of the table.
 pub(super) struct Dialect {
     /// For metrics and the log.
     pub(super) name: &'static str,
-    matches: fn(path: &str, body: &Body) -> bool,
-    pub(super) read: fn(Body) -> Read<Ask>,
-    /// The reply's body.
-    pub(super) write: fn(&Answer, path: &str) -> Value,
+    matches: fn(path: &str, body: &Body<'_>) -> bool,
+    pub(super) read: fn(Body<'_>) -> Read<Ask>,
+    /// The reply's body, as JSON.
+    pub(super) write: fn(&Answer, path: &str) -> String,
     /// The status that an error has in this dialect.
     pub(super) status: fn(u16) -> u16,
     /// An error's body.
@@ -41,8 +41,8 @@ static DIALECTS: [Dialect; 8] = [
         name: "vllm-score",
         matches: |path, body| {
             SCORE_PATHS.contains(&path)
-                || has(body, &["text_1", "text_2"])
-                || (has(body, &["queries"]) && has(body, &["items"]))
+                || body.has(&["text_1", "text_2"])
+                || (body.has(&["queries"]) && body.has(&["items"]))
         },
         read: read::vllm_score,
         write: write::vllm_score,
@@ -52,10 +52,10 @@ static DIALECTS: [Dialect; 8] = [
     Dialect {
         name: "passages",
         matches: |_, body| {
-            let passages = body.get("passages").and_then(Value::as_array);
-            passages.is_some_and(|list| {
-                !body.get("query").is_some_and(Value::is_object)
-                    && (!has(body, &["documents"]) || list.iter().all(Value::is_string))
+            let texts_alone =
+                |list| each(list, |_, one| if is_text(one) { Ok(()) } else { Err(bad("passages", "")) }).is_ok();
+            body.get("passages").filter(|list| is_list(list)).is_some_and(|list| {
+                !body.get("query").is_some_and(is_object) && (!body.has(&["documents"]) || texts_alone(list))
             })
         },
         read: read::passages,
@@ -65,7 +65,7 @@ static DIALECTS: [Dialect; 8] = [
     // Hugging Face's Text Embeddings Inference.
     Dialect {
         name: "tei",
-        matches: |_, body| has(body, &["texts"]),
+        matches: |_, body| body.has(&["texts"]),
         read: read::tei,
         write: write::tei,
         status: write::tei_status,
@@ -74,7 +74,7 @@ static DIALECTS: [Dialect; 8] = [
     // Cloudflare's Workers AI, as its binding answers, or wrapped as its REST API does.
     Dialect {
         name: "workers-ai",
-        matches: |_, body| has(body, &["contexts"]),
+        matches: |_, body| body.has(&["contexts"]),
         read: read::workers_ai,
         write: write::workers_ai,
         error: write::workers_ai_error,
@@ -83,7 +83,7 @@ static DIALECTS: [Dialect; 8] = [
     // Alibaba's DashScope.
     Dialect {
         name: "dashscope",
-        matches: |_, body| body.get("input").and_then(Value::as_object).is_some_and(|input| has(input, &["query"])),
+        matches: |_, body| body.object("input").is_some_and(|input| input.has(&["query"])),
         read: read::dashscope,
         write: write::dashscope,
         ..PLAIN
@@ -91,7 +91,7 @@ static DIALECTS: [Dialect; 8] = [
     // Voyage AI.
     Dialect {
         name: "voyage",
-        matches: |path, body| has(body, &["top_k", "truncation"]) || path == "/voyage" || path.starts_with("/voyage/"),
+        matches: |path, body| body.has(&["top_k", "truncation"]) || path == "/voyage" || path.starts_with("/voyage/"),
         read: read::voyage,
         write: write::voyage,
         ..PLAIN
@@ -100,7 +100,7 @@ static DIALECTS: [Dialect; 8] = [
     Dialect {
         name: "nim",
         matches: |_, body| {
-            body.get("query").is_some_and(Value::is_object) && body.get("passages").is_some_and(Value::is_array)
+            body.get("query").is_some_and(is_object) && body.get("passages").is_some_and(is_list)
         },
         read: read::nim,
         write: write::nim,
@@ -112,17 +112,14 @@ static DIALECTS: [Dialect; 8] = [
 
 pub(super) use read::tokenize;
 
-pub(super) fn dialect_of(path: &str, body: &Body) -> &'static Dialect {
+pub(super) fn dialect_of(path: &str, body: &Body<'_>) -> &'static Dialect {
     DIALECTS.iter().find(|row| (row.matches)(path, body)).expect("the last row matches everything")
 }
 
 /// Before the body is known, its path may tell.
 pub(super) fn dialect_of_path(path: &str) -> &'static Dialect {
-    let mut body = Body::new();
-    if is_run(path) {
-        body.insert("contexts".into(), Value::Array(Vec::new()));
-    }
-    dialect_of(path, &body)
+    let body = if is_run(path) { r#"{"contexts":[]}"# } else { "{}" };
+    dialect_of(path, &Body::read(body, 0).expect("an object of ours"))
 }
 
 const SCORE_PATHS: [&str; 2] = ["/score", "/v1/score"];

@@ -3,9 +3,12 @@
 use serde_json::{Value, json};
 
 use super::is_run;
-use crate::server::{
-    ask::{Answer, Ranked},
-    problem::Problem,
+use crate::{
+    rerank::{Reply, ReplyDocument, ReplyResult, Usage},
+    server::{
+        ask::{Answer, Ranked},
+        problem::Problem,
+    },
 };
 
 /// A score in as few digits as tell it from its neighbours.
@@ -13,80 +16,56 @@ fn number(x: f32) -> Value {
     x.to_string().parse::<f64>().map_or(Value::Null, Value::from)
 }
 
-fn usage(answer: &Answer) -> Value {
-    json!({ "prompt_tokens": answer.tokens, "completion_tokens": 0, "total_tokens": answer.tokens })
-}
-
 fn text<'a>(answer: &'a Answer, one: &Ranked) -> &'a str {
     &answer.ask.documents[one.index].text
 }
 
-fn line(answer: &Answer, one: &Ranked) -> Value {
-    let mut out = json!({
-        "index": one.index,
-        "relevance_score": number(one.score),
-        "logit": number(one.line.logit),
-        "tokens": one.line.tokens,
-        "truncated": one.line.truncated,
-    });
-    if let Some(id) = &answer.ask.documents[one.index].id {
-        out["id"] = json!(id);
-    }
-    out
-}
-
 /// The lines, each with what `document` makes of its text where texts are asked for.
-fn lines(answer: &Answer, document: fn(&str) -> Value) -> Value {
-    let one = |one: &Ranked| {
-        let mut out = line(answer, one);
-        if answer.ask.return_text {
-            out["document"] = document(text(answer, one));
-        }
-        out
+fn lines(answer: &Answer, document: fn(String) -> ReplyDocument) -> Vec<ReplyResult> {
+    let one = |one: &Ranked| ReplyResult {
+        index: one.index,
+        relevance_score: one.score,
+        logit: one.line.logit,
+        tokens: one.line.tokens,
+        truncated: one.line.truncated,
+        id: answer.ask.documents[one.index].id.clone(),
+        document: answer.ask.return_text.then(|| document(text(answer, one).to_owned())),
     };
     answer.ranked.iter().map(one).collect()
 }
 
-fn nested(text: &str) -> Value {
-    json!({ "text": text })
+fn nested(text: String) -> ReplyDocument {
+    ReplyDocument::Nested { text }
 }
 
-fn envelope(answer: &Answer, results: Value, data: Value) -> Value {
-    json!({
-        "id": answer.id,
-        "object": "list",
-        "model": answer.model,
-        "results": results,
-        "data": data,
-        "usage": usage(answer),
-        "meta": {
-            "api_version": { "version": "2" },
-            "billed_units": { "search_units": answer.ask.documents.len().div_ceil(100) },
-            "tokens": { "input_tokens": answer.tokens, "output_tokens": 0 },
-        },
-    })
+fn reply(answer: &Answer) -> Reply {
+    Reply::new(answer.id.clone(), answer.model, lines(answer, nested), answer.ask.documents.len(), answer.tokens)
 }
 
-pub(super) fn canonical(answer: &Answer, _: &str) -> Value {
-    let results = lines(answer, nested);
-    envelope(answer, results.clone(), results)
+fn json(reply: &impl serde::Serialize) -> String {
+    serde_json::to_string(reply).expect("names are strings")
 }
 
-pub(super) fn voyage(answer: &Answer, _: &str) -> Value {
-    envelope(answer, lines(answer, nested), lines(answer, |text| Value::from(text)))
+pub(super) fn canonical(answer: &Answer, _: &str) -> String {
+    json(&reply(answer))
+}
+
+pub(super) fn voyage(answer: &Answer, _: &str) -> String {
+    json(&Reply { data: lines(answer, ReplyDocument::Plain), ..reply(answer) })
 }
 
 /// A list of `items` as vLLM and its like wrap it.
-fn listed(answer: &Answer, name: &str, items: Value) -> Value {
-    json!({ "id": answer.id, "object": "list", "model": answer.model, name: items, "usage": usage(answer) })
+fn listed(answer: &Answer, name: &str, items: Value) -> String {
+    let usage = Usage::of(answer.tokens);
+    json(&json!({ "id": answer.id, "object": "list", "model": answer.model, name: items, "usage": usage }))
 }
 
-pub(super) fn vllm_score(answer: &Answer, _: &str) -> Value {
+pub(super) fn vllm_score(answer: &Answer, _: &str) -> String {
     let one = |one: Ranked| json!({ "index": one.index, "object": "score", "score": number(one.score) });
     listed(answer, "data", answer.ordered().into_iter().map(one).collect())
 }
 
-pub(super) fn passages(answer: &Answer, _: &str) -> Value {
+pub(super) fn passages(answer: &Answer, _: &str) -> String {
     let one = |one: Ranked| {
         let score = number(one.score);
         json!({ "index": one.index, "score": score, "relevance_score": score, "text": text(answer, &one) })
@@ -94,7 +73,7 @@ pub(super) fn passages(answer: &Answer, _: &str) -> Value {
     listed(answer, "results", answer.ordered().into_iter().map(one).collect())
 }
 
-pub(super) fn tei(answer: &Answer, _: &str) -> Value {
+pub(super) fn tei(answer: &Answer, _: &str) -> String {
     let one = |one: &Ranked| {
         let mut out = json!({ "index": one.index, "score": number(one.score) });
         if answer.ask.return_text {
@@ -102,7 +81,7 @@ pub(super) fn tei(answer: &Answer, _: &str) -> Value {
         }
         out
     };
-    answer.ranked.iter().map(one).collect()
+    json(&answer.ranked.iter().map(one).collect::<Value>())
 }
 
 pub(super) fn tei_status(status: u16) -> u16 {
@@ -123,10 +102,10 @@ pub(super) fn tei_error(problem: &Problem) -> Value {
     json!({ "error": problem.message, "error_type": kind })
 }
 
-pub(super) fn workers_ai(answer: &Answer, path: &str) -> Value {
+pub(super) fn workers_ai(answer: &Answer, path: &str) -> String {
     let one = |one: &Ranked| json!({ "id": one.index, "score": number(one.score) });
     let reply = json!({ "response": answer.ranked.iter().map(one).collect::<Value>() });
-    if is_run(path) { json!({ "result": reply, "success": true, "errors": [], "messages": [] }) } else { reply }
+    json(&if is_run(path) { json!({ "result": reply, "success": true, "errors": [], "messages": [] }) } else { reply })
 }
 
 pub(super) fn workers_ai_error(problem: &Problem, path: &str) -> Value {
@@ -140,15 +119,25 @@ pub(super) fn workers_ai_error(problem: &Problem, path: &str) -> Value {
     body
 }
 
-pub(super) fn dashscope(answer: &Answer, _: &str) -> Value {
-    json!({
-        "output": { "results": lines(answer, nested) },
-        "usage": { "total_tokens": answer.tokens },
-        "request_id": answer.id,
+pub(super) fn dashscope(answer: &Answer, _: &str) -> String {
+    #[derive(serde::Serialize)]
+    struct Output {
+        results: Vec<ReplyResult>,
+    }
+    #[derive(serde::Serialize)]
+    struct Reply<'a> {
+        output: Output,
+        usage: Value,
+        request_id: &'a str,
+    }
+    json(&Reply {
+        output: Output { results: lines(answer, nested) },
+        usage: json!({ "total_tokens": answer.tokens }),
+        request_id: &answer.id,
     })
 }
 
-pub(super) fn nim(answer: &Answer, _: &str) -> Value {
+pub(super) fn nim(answer: &Answer, _: &str) -> String {
     let one = |one: &Ranked| json!({ "index": one.index, "logit": number(one.line.logit) });
-    json!({ "rankings": answer.ranked.iter().map(one).collect::<Value>() })
+    json(&json!({ "rankings": answer.ranked.iter().map(one).collect::<Value>() }))
 }
