@@ -31,6 +31,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     cargo build --release --locked --no-default-features --features cli,threads,cuda \
     && install -D target/release/edge-reranker /out/edge-reranker
 
+# The health check asks at the base path and the port of the environment: set these as EDGE_RERANKER_BASE_PATH and EDGE_RERANKER_PORT rather than as options.
 # Models that are fetched go to /models: mount a volume there to keep them. Nothing else is written, so the rest may be read-only.
 FROM nvidia/cuda:13.0.1-runtime-ubuntu24.04 AS cuda
 COPY --from=build-cuda /out/edge-reranker /usr/local/bin/
@@ -39,7 +40,7 @@ VOLUME /models
 USER 65532:65532
 ENV HF_HOME=/models EDGE_RERANKER_DEVICE=cuda EDGE_RERANKER_HOST=0.0.0.0 EDGE_RERANKER_PORT=8787
 EXPOSE 8787
-HEALTHCHECK --start-period=30m --start-interval=5s CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/$EDGE_RERANKER_PORT && printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ code _ <&3 && [ \"$code\" = 200 ]"]
+HEALTHCHECK --start-period=30m --start-interval=5s CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/$EDGE_RERANKER_PORT && printf 'GET %s/health HTTP/1.0\\r\\n\\r\\n' \"${EDGE_RERANKER_BASE_PATH%/}\" >&3 && read -r _ code _ <&3 && [ \"$code\" = 200 ]"]
 ENTRYPOINT ["edge-reranker"]
 CMD ["serve"]
 
@@ -50,6 +51,6 @@ VOLUME /models
 USER 65532:65532
 ENV HF_HOME=/models EDGE_RERANKER_DEVICE=cpu EDGE_RERANKER_HOST=0.0.0.0 EDGE_RERANKER_PORT=8787
 EXPOSE 8787
-HEALTHCHECK --start-period=30m --start-interval=5s CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/$EDGE_RERANKER_PORT && printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3 && read -r _ code _ <&3 && [ \"$code\" = 200 ]"]
+HEALTHCHECK --start-period=30m --start-interval=5s CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/$EDGE_RERANKER_PORT && printf 'GET %s/health HTTP/1.0\\r\\n\\r\\n' \"${EDGE_RERANKER_BASE_PATH%/}\" >&3 && read -r _ code _ <&3 && [ \"$code\" = 200 ]"]
 ENTRYPOINT ["edge-reranker"]
 CMD ["serve"]

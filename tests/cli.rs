@@ -97,6 +97,26 @@ fn tiny() -> String {
 const TEXTS: [&str; 3] = ["The capital of China is Beijing.", "The capital of Korea is Seoul.", "Bananas are yellow."];
 
 #[test]
+fn score_answers_what_it_has_read_at_a_blank_line() {
+    let mut child = command(&["score", "-", "--quiet"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut rows = child.stdin.take().unwrap();
+    let mut answers = BufReader::new(child.stdout.take().unwrap());
+    for texts in [&TEXTS[..2], &TEXTS[2..]] {
+        for text in texts {
+            writeln!(rows, "{}", json!({ "query": "What is the capital of China?", "document": text })).unwrap();
+        }
+        writeln!(rows, " \n").unwrap();
+        for _ in texts {
+            let mut line = String::new();
+            answers.read_line(&mut line).unwrap();
+            assert!(serde_json::from_str::<Value>(&line).unwrap()["score"].is_number());
+        }
+    }
+    drop(rows);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
 fn score_gives_the_reference_logits_in_input_order() {
     let golden = golden();
     for path in ["tiny-f32", "odd-bf16", "seqcls-one", "tiny-cls.gguf", "q8_0.gguf"] {

@@ -8,7 +8,6 @@ import subprocess
 import tempfile
 import threading
 import time
-import uuid
 
 HUNG = 3600.0  # seconds without any answer after which the program is taken for hung
 STARTS = 3  # times that a program is started which is killed before its first answer
@@ -28,11 +27,7 @@ class Broken(Exception):
 
 
 class Engine:
-    """`edge-reranker score`, fed through a pipe.
-
-    It answers pairs once it reads one with another query or another instruction, so a pair of our own ends each list. The answer to that pair comes
-    with the next list, and is dropped there.
-    """
+    """`edge-reranker score`, fed through a pipe. It answers all pairs that it has read once it reads a blank line."""
 
     def __init__(self, command, hung=HUNG):
         self.command, self.hung = command, hung
@@ -55,7 +50,6 @@ class Engine:
     def begin(self):
         self.said = tempfile.TemporaryFile()
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.said)
-        self.leftover = 0  # answers that nobody waits for
         self.deadline = None
         threading.Thread(target=self.watch, args=(self.process,), daemon=True).start()
         self.score([{"query": "Does it start?", "document": "It does."}])
@@ -68,8 +62,7 @@ class Engine:
         """The answers to `{"query", "document", "instruction"?}`, one for each, in order."""
         if not pairs:
             return []
-        end = {"query": uuid.uuid4().hex[:8], "document": "", "instruction": "."}
-        writer = threading.Thread(target=self.write, args=(self.process, [*pairs, end]), daemon=True)
+        writer = threading.Thread(target=self.write, args=(self.process, pairs), daemon=True)
         self.deadline = time.monotonic() + self.hung
         writer.start()  # the program answers while it reads: writing all before reading anything would block both
         answers = []
@@ -78,13 +71,9 @@ class Engine:
             if not line.endswith(b"\n"):
                 raise self.ended()
             self.deadline = time.monotonic() + self.hung
-            if self.leftover:
-                self.leftover -= 1
-            else:
-                answers.append(json.loads(line))
+            answers.append(json.loads(line))
         writer.join()
         self.deadline = None
-        self.leftover = 1
         return answers
 
     @staticmethod
@@ -92,6 +81,7 @@ class Engine:
         with contextlib.suppress(OSError, ValueError):  # whoever reads the answers finds out that it has ended
             for pair in pairs:
                 process.stdin.write(json.dumps(pair).encode() + b"\n")
+            process.stdin.write(b"\n")
             process.stdin.flush()
 
     def watch(self, process):

@@ -130,9 +130,7 @@ def llama_index_postprocessor_cohere_rerank(server):
     server.check(((DOCUMENTS.index(one.node.text), one.score) for one in found), top=2)
 
 
-def litellm_provider(model, path="", cuts=True):
-    """`cuts`: the servers of this provider know of top_n."""
-
+def litellm_provider(model, path=""):
     def run(server):
         import litellm
 
@@ -140,7 +138,7 @@ def litellm_provider(model, path="", cuts=True):
         for top in (None, 2):
             options = {"api_key": KEY, "api_base": server.url + path}
             reply = litellm.rerank(model=model, query=QUERY, documents=DOCUMENTS, top_n=top, **options)
-            server.check(((one["index"], one["relevance_score"]) for one in reply.results), top if cuts else None)
+            server.check(((one["index"], one["relevance_score"]) for one in reply.results), top)
 
     return run
 
@@ -155,7 +153,7 @@ CLIENTS = [
     ("litellm", "jina_ai", litellm_provider("jina_ai/jina-reranker-v2-base-multilingual")),
     ("litellm", "voyage", litellm_provider("voyage/rerank-2.5", "/v1")),
     ("litellm", "hosted_vllm", litellm_provider("hosted_vllm/Qwen/Qwen3-Reranker-0.6B")),
-    ("litellm", "huggingface", litellm_provider("huggingface/BAAI/bge-reranker-base", cuts=False)),
+    ("litellm", "huggingface", litellm_provider("huggingface/BAAI/bge-reranker-base")),
     ("litellm", "dashscope", litellm_provider("dashscope/qwen3-rerank", "/compatible-api/v1")),
 ]
 

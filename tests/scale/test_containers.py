@@ -85,8 +85,19 @@ class Kubernetes(unittest.TestCase):
         ]
         self.assertEqual(set(used), ports)
         variables = {e["name"]: e.get("value") for e in self.container["env"]}
-        least = self.container["lifecycle"]["preStop"]["sleep"]["seconds"] + int(variables["EDGE_RERANKER_TIMEOUT"])
+        drain = int(variables["EDGE_RERANKER_DRAIN_TIMEOUT"])
+        self.assertGreater(drain, int(variables["EDGE_RERANKER_TIMEOUT"]), "requests would be cut off")
+        least = self.container["lifecycle"]["preStop"]["sleep"]["seconds"] + drain
         self.assertGreater(self.pod["spec"]["terminationGracePeriodSeconds"], least, "requests would be killed")
+
+    def test_servers_with_cards_make_room_for_each_other(self):
+        patch = yaml.safe_load((KUBERNETES / "cuda/deployment.yaml").read_text())["spec"]
+        self.assertEqual(patch["strategy"]["rollingUpdate"], {"maxUnavailable": 1, "maxSurge": 0})
+        patches = yaml.safe_load((KUBERNETES / "cuda/kustomization.yaml").read_text())["patches"]
+        (scaler,) = [yaml.safe_load(p["patch"]) for p in patches if p.get("target", {}).get("kind") == "HorizontalPodAutoscaler"]
+        replicas = {change["path"]: change["value"] for change in scaler}
+        self.assertGreater(replicas["/spec/minReplicas"], 1, "nobody would answer during an update")
+        self.assertGreaterEqual(replicas["/spec/maxReplicas"], replicas["/spec/minReplicas"])
 
     def test_the_server_has_what_they_name(self):
         server = ROOT / "pkg/src/server"
@@ -208,9 +219,10 @@ class Image(unittest.TestCase):
 
         class Handler(BaseHTTPRequestHandler):
             code = 200
+            base = ""
 
             def do_GET(self):
-                self.send_response(self.code if self.path == "/health" else 404)
+                self.send_response(self.code if self.path == self.base + "/health" else 404)
                 self.end_headers()
 
             def log_message(self, *_):
@@ -220,10 +232,17 @@ class Image(unittest.TestCase):
         self.addCleanup(server.server_close)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         self.addCleanup(server.shutdown)
-        run = lambda port: (
-            subprocess.run(command, env={**os.environ, "EDGE_RERANKER_PORT": str(port)}, capture_output=True, timeout=60, check=False).returncode
-        )
+
+        def run(port, **more):
+            env = {**os.environ, "EDGE_RERANKER_PORT": str(port), **more}
+            return subprocess.run(command, env=env, capture_output=True, timeout=60, check=False).returncode
+
         self.assertEqual(run(server.server_port), 0)
+        for base in ("/api", "/api/"):
+            self.assertNotEqual(run(server.server_port, EDGE_RERANKER_BASE_PATH=base), 0)
+            Handler.base = "/api"
+            self.assertEqual(run(server.server_port, EDGE_RERANKER_BASE_PATH=base), 0)
+            Handler.base = ""
         Handler.code = 503
         self.assertNotEqual(run(server.server_port), 0)
         with socket.socket() as unused:

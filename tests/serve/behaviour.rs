@@ -307,6 +307,9 @@ async fn a_server_that_ends_says_so_and_answers_what_is_under_way() {
     api.drain();
     let health = get(&api, "/healthz").await;
     assert_eq!((health.status, &health.json()["status"]), (503, &json!("draining")));
+    assert_eq!(get(&api, "/ping").await.status, 200);
+    let refused = send(&api, simple("late"), None).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &json!("draining")));
     fake.door.open();
     assert_eq!(held.await.unwrap().status, 200);
     api.close().unwrap();
@@ -359,14 +362,17 @@ async fn a_body_without_a_length_is_counted_and_the_rest_of_it_is_not_read() {
     let request = Request::post(P).body(Body::from_stream(endless)).unwrap();
     assert_eq!(send(&api, request, None).await.status, 413);
     assert!(sent.load(Ordering::Relaxed) < 10);
-    let broken = stream::iter([Ok(vec![b'{']), Err(std::io::Error::other("gone"))]);
-    let request = Request::post(P).body(Body::from_stream(broken)).unwrap();
-    assert_eq!(send(&api, request, None).await.status, 400);
+    for (kind, status) in [(std::io::ErrorKind::UnexpectedEof, 499), (std::io::ErrorKind::InvalidInput, 400)] {
+        let broken = stream::iter([Ok(vec![b'{']), Err(std::io::Error::from(kind))]);
+        let request = Request::post(P).body(Body::from_stream(broken)).unwrap();
+        assert_eq!(send(&api, request, None).await.status, status);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bodies_of_all_requests_together_are_bounded_and_room_is_made_again() {
-    let api = api(Options { max_body: 1000, max_queue: 1, ..quiet() }, &Fake::default());
+    let fake = Fake::default();
+    let api = api(Options { max_body: 1000, max_bodies: 2000, ..quiet() }, &fake);
     let (go, wait) = tokio::sync::watch::channel(false);
     let uploads: Vec<_> = (0..3)
         .map(|_| {
@@ -387,7 +393,17 @@ async fn bodies_of_all_requests_together_are_bounded_and_room_is_made_again() {
     }
     statuses.sort_unstable();
     assert_eq!(statuses, [400, 400, 429]);
-    assert_eq!(send(&api, ask("a", &["x".repeat(800)]), None).await.status, 200);
+    // A body counts until its answer.
+    fake.door.shut();
+    let first = spawn(&api, ask("a", &["x".repeat(900)]), peer(1));
+    until(&api, "busy 1").await;
+    let second = spawn(&api, ask("a", &["x".repeat(900)]), peer(2));
+    until(&api, "queue_length 1").await;
+    let refused = send(&api, ask("a", &["x".repeat(100)]), None).await;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")));
+    fake.door.open();
+    assert_eq!((first.await.unwrap().status, second.await.unwrap().status), (200, 200));
+    assert_eq!(send(&api, ask("a", &["x".repeat(900)]), None).await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,5 +4,6 @@
 
 mod behaviour;
 mod binary;
+mod connections;
 mod dialects;
 mod fake;

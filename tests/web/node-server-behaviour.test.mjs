@@ -74,11 +74,11 @@ test('a length that lies is not believed', async () => {
   assert.equal((await handler(short)).status, 413);
 });
 
-test('a body that breaks off is the client\'s failure', async () => {
+test('a body that breaks off is of a client that is gone', async () => {
   const events = [];
   const handler = createFetchHandler(new FakeReranker(), { log: (event) => events.push(event) });
   const body = new ReadableStream({ pull: (stream) => stream.error(new Error('gone')) });
-  assert.equal((await handler(new Request('http://x/v1/rerank', { method: 'POST', body, duplex: 'half' }))).status, 400);
+  assert.equal((await handler(new Request('http://x/v1/rerank', { method: 'POST', body, duplex: 'half' }))).status, 499);
   assert.deepEqual(events, []);
 });
 

@@ -45,7 +45,7 @@ export async function readBytes(request, limit, keep = keepAll()) {
   let length = 0;
   for (;;) {
     const { done, value } = await reader.read().catch((cause) => {
-      throw new Problem(400, 'bad-input', 'The body broke off.', { cause });
+      throw new Problem(499, 'aborted', 'The body broke off.', { cause });
     });
     if (done) break;
     length += value.length;

@@ -92,6 +92,7 @@ const tei = {
     ...common(body),
     query: needText(body.query, 'query'),
     documents: strings(body.texts, 'texts'),
+    topN: count(body.top_n, 'top_n'), // LiteLLM sends it here, too
     returnText: flag(body.return_text, 'return_text'),
     refuseCut: flag(body.truncate, 'truncate') === false,
   }),

@@ -11,10 +11,13 @@ function wrong(param, wanted, value) {
 
 export { isObject, wrong };
 
+// Half of a surrogate pair, as it is left where programs cut a text, becomes U+FFFD.
+const wellFormed = (value) => value.replace(/\p{Surrogate}/gu, '\ufffd');
+
 export function text(value, param) {
   if (value == null) return undefined;
   if (typeof value !== 'string') throw wrong(param, 'a string', value);
-  return value;
+  return wellFormed(value);
 }
 
 // Must be there and not empty.
@@ -55,11 +58,11 @@ export function documents(value, param) {
 }
 
 function document(value, param) {
-  if (typeof value === 'string') return { text: value };
+  if (typeof value === 'string') return { text: wellFormed(value) };
   if (!isObject(value)) throw wrong(param, 'a string or an object with a text', value);
   const given = value.text ?? value.content;
   if (typeof given !== 'string') throw wrong(`${param}.text`, 'a string', given);
-  return typeof value.id === 'string' ? { text: given, id: value.id } : { text: given };
+  return { text: wellFormed(given), ...(typeof value.id === 'string' && { id: wellFormed(value.id) }) };
 }
 
 // As `documents`, of plain strings only.

@@ -40,7 +40,7 @@ class Api {
   #get = {
     '/health': () => this.#health(),
     '/healthz': () => this.#health(),
-    '/ping': () => this.#health(),
+    '/ping': () => this.#ping(),
     '/info': async (ctx) => json(describe((await this.#loader.get(ctx)).info(), this.#options)),
     '/v1/models': async (ctx) => json(models((await this.#loader.get(ctx)).info())),
     '/metrics': () => this.#report(),
@@ -131,12 +131,21 @@ class Api {
     return json(tokenized(await this.#scorer.tokenize(asked, { reranker, signal: request.signal, keep })));
   }
 
-  // Idle is well: the model is loaded when it is first asked for.
+  // Whether the worker lives, whatever there is of a model.
+  #ping() {
+    return json(this.#state());
+  }
+
+  // Whether requests would be answered.
   #health() {
-    const { state } = this.#loader;
-    const well = state === 'ready' || state === 'idle';
-    const headers = well ? {} : { 'retry-after': String(this.#options.retryAfter) };
-    return json({ status: well ? 'ok' : state, model: this.#loader.current?.info().name ?? null }, well ? 200 : 503, headers);
+    const state = this.#state();
+    return state.status === 'ok' ? json(state) : json(state, 503, { 'retry-after': String(this.#options.retryAfter) });
+  }
+
+  // Idle is well: the model is loaded when it is first asked for.
+  #state() {
+    const { state, current } = this.#loader;
+    return { status: state === 'ready' || state === 'idle' ? 'ok' : state, model: current?.info().name ?? null };
   }
 
   #report() {

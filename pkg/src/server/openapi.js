@@ -72,7 +72,7 @@ export function openapi({ apiKey, basePath }) {
       },
       '/health': health('health'),
       '/healthz': health('healthz'),
-      '/ping': health('ping'),
+      '/ping': get('ping', 'Whether the server lives.', ref('Health'), only(405), { open: true }),
       '/info': get('info', 'The model and the limits.', ref('Info'), only(401, 405, 503)),
       '/v1/models': get('models', 'The model that is served.', ref('Models'), only(401, 405, 503)),
       '/metrics': get('metrics', 'Counters and a histogram for Prometheus.', { type: 'string' }, only(401, 405), { type: 'text/plain' }),

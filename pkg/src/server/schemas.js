@@ -38,7 +38,7 @@ const TAKEN = {
   RerankRequest: object({ query, documents }, { ...options, top_n: topN, return_documents: maybe.flag }),
   ScoreRequest: { ...object({}, { ...options, text_1: few, text_2: few, queries: few, items: few }), anyOf: [{ required: ['text_1', 'text_2'] }, { required: ['queries', 'items'] }] },
   PassagesRequest: { ...object({ passages: texts }, { ...options, query, queries: { anyOf: [query, list(query, { minItems: 1, maxItems: 1 })] }, top_n: topN }), anyOf: [{ required: ['query'] }, { required: ['queries'] }] },
-  TextsRequest: object({ query, texts }, { ...options, return_text: maybe.flag, truncate: maybe.flag }),
+  TextsRequest: object({ query, texts }, { ...options, top_n: topN, return_text: maybe.flag, truncate: maybe.flag }),
   ContextsRequest: object({ query, contexts: documents }, { ...options, top_k: topN }),
   InputRequest: object({ input: object({ query, documents }) }, { ...options, parameters: or(object({}, { top_n: topN, return_documents: maybe.flag, instruct: maybe.string })) }),
   VoyageRequest: object({ query, documents }, { ...options, top_k: topN, return_documents: maybe.flag, truncation: maybe.flag }),
