@@ -53,7 +53,7 @@ pub(crate) type Outcome = Result<(), Failure>;
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// The exit code for each kind of error, as the help text lists them.
-fn code(kind: ErrorKind) -> u8 {
+pub(crate) fn code(kind: ErrorKind) -> u8 {
     match kind {
         ErrorKind::BadInput | ErrorKind::TooLong => 2,
         ErrorKind::NoDevice | ErrorKind::DeviceLost | ErrorKind::Unsupported => 3,

@@ -1,18 +1,13 @@
 //! `serve`: the HTTP server.
 
-use std::{
-    io::Write,
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{io::Write, sync::Arc, thread, time::Duration};
 
 use clap::{Args, ValueEnum, builder::NonEmptyStringValueParser};
 use tokio::{net::TcpListener, sync::mpsc};
 
 use super::{
     Common,
-    exit::{INTERRUPTED, Outcome},
+    exit::{INTERRUPTED, Outcome, code},
     model,
     progress::note,
 };
@@ -199,7 +194,9 @@ impl Options {
             return Err(Error::bad_input(what).at("--max-length"));
         }
         if self.max_bodies.is_some_and(|all| all < self.max_body) {
-            return Err(Error::bad_input("is less than --max-body, so that no body of that size has room").at("--max-bodies"));
+            return Err(
+                Error::bad_input("is less than --max-body, so that no body of that size has room").at("--max-bodies")
+            );
         }
         model::check(common)
     }
@@ -235,14 +232,18 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
             // Nothing will ever be ready here: the server ends, and says why.
             let _ = signal.blocking_send(());
         });
-        let limits =
-            Limits { connections: options.max_connections, drain: options.drain_timeout, ..Limits::default() };
+        let limits = Limits { connections: options.max_connections, drain: options.drain_timeout, ..Limits::default() };
         if server::serve(listener, &api, signals, &limits).await {
             server::flush_log();
             std::process::exit(INTERRUPTED.into());
         }
-        api.close()?;
-        Ok(())
+        let end = api.close();
+        if let Err(e) = &end
+            && !server::flush_log()
+        {
+            std::process::exit(code(e.kind()).into()); // there is nobody to tell why
+        }
+        Ok(end?)
     })
 }
 

@@ -29,8 +29,8 @@ use super::{
     desk::{Desk, Stage, said},
     dialects::{self, dialect_of},
     engine::Engine,
-    fields,
     job::lock,
+    json::Body as Object,
     log::{self, Log, Work},
     metrics::Metrics,
     openapi,
@@ -196,7 +196,7 @@ impl Api {
     async fn rerank(&self, call: &mut Call<'_>, path: &str, body: Body) -> Result<Response<Body>, Problem> {
         let (text, _held) = self.read(call, body).await?;
         let ask = body::work(&text, |text| {
-            let body = fields::Body::read(text, self.options.max_documents)?;
+            let body = Object::read(text, self.options.max_documents)?;
             let dialect = dialect_of(path, &body);
             call.dialect = Some(dialect);
             (dialect.read)(body)
@@ -225,7 +225,7 @@ impl Api {
 
     async fn tokenize(&self, call: &mut Call<'_>, body: Body) -> Result<Response<Body>, Problem> {
         let (text, _held) = self.read(call, body).await?;
-        let read = |text: &str| dialects::tokenize(fields::Body::read(text, self.options.max_documents)?);
+        let read = |text: &str| dialects::tokenize(Object::read(text, self.options.max_documents)?);
         let ask = body::work(&text, read)?;
         drop(text);
         self.check_count(ask.count)?;

@@ -44,7 +44,15 @@ pub(super) struct Ask {
 impl Ask {
     pub(super) fn new(query: String, documents: Documents, how: How) -> Self {
         let Documents { kept, count } = documents;
-        Self { query: Query::One(query), documents: kept, count, how, top_n: None, return_text: false, refuse_cut: false }
+        Self {
+            query: Query::One(query),
+            documents: kept,
+            count,
+            how,
+            top_n: None,
+            return_text: false,
+            refuse_cut: false,
+        }
     }
 }
 

@@ -14,7 +14,8 @@ pub fn origin(text: &str) -> Result<String, String> {
     if ["*", "null"].contains(&text) {
         return Ok(text.into());
     }
-    let parts = |uri: &Uri| Some((uri.scheme_str()?.to_ascii_lowercase(), uri.authority()?.as_str().to_ascii_lowercase()));
+    let parts =
+        |uri: &Uri| Some((uri.scheme_str()?.to_ascii_lowercase(), uri.authority()?.as_str().to_ascii_lowercase()));
     let bare = |uri: &Uri| ["", "/"].contains(&uri.path()) && uri.query().is_none();
     let found = text.parse::<Uri>().ok().filter(bare).as_ref().and_then(parts);
     let (scheme, host) = found
@@ -92,7 +93,8 @@ mod tests {
         ] {
             assert_eq!(origin(given).as_deref(), Ok(wanted));
         }
-        for wrong in ["", "x.example", "https://x/page", "https://x?a", "https://a@x", "https://", "https://*.x y", "/"] {
+        for wrong in ["", "x.example", "https://x/page", "https://x?a", "https://a@x", "https://", "https://*.x y", "/"]
+        {
             assert!(origin(wrong).is_err(), "{wrong}");
         }
     }

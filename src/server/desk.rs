@@ -157,8 +157,7 @@ impl Desk {
         let jobs = queue.fair.drain();
         drop(queue);
         self.wake.notify_all();
-        jobs.iter()
-            .for_each(|job| job.fail(self.draining()));
+        jobs.iter().for_each(|job| job.fail(self.draining()));
     }
 
     /// Nobody computes any more.

@@ -1,6 +1,15 @@
 //! Connections: taken until a signal comes, then ended one by one.
 
-use std::{convert::Infallible, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -118,13 +127,21 @@ impl Door<'_> {
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, api: Arc<Api>, limits: Limits, mut end: watch::Receiver<bool>) {
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    api: Arc<Api>,
+    limits: Limits,
+    mut end: watch::Receiver<bool>,
+) {
     let _ = stream.set_nodelay(true); // answers are sent whole
     tokio::select! {
         readable = timeout(limits.silent, stream.readable()) => if readable.is_err() { return },
         _ = end.wait_for(|end| *end) => return,
     }
+    let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
         let api = api.clone();
         async move { Ok::<_, Infallible>(api.answer(linger(request), Some(peer)).await) }
     });
@@ -135,7 +152,9 @@ async fn connection(stream: TcpStream, peer: SocketAddr, api: Arc<Api>, limits: 
     // A connection that breaks is its client's business.
     tokio::select! {
         _ = served.as_mut() => return,
-        _ = end.wait_for(|end| *end) => served.as_mut().graceful_shutdown(),
+        // Hyper would wait for a first request.
+        _ = end.wait_for(|end| *end) => if !asked.load(Ordering::Relaxed) { return },
     }
+    served.as_mut().graceful_shutdown();
     let _ = served.await;
 }

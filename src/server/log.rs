@@ -8,6 +8,7 @@ use super::{options::LogFormat, stderr::STDERR};
 
 /// How long a server that ends waits for whoever reads its log.
 const LAST_LINES: Duration = Duration::from_secs(2);
+const LOST: &str = "lines of the log were lost, since nobody read them";
 
 /// What is said of a request.
 #[derive(Serialize)]
@@ -42,6 +43,11 @@ struct Line<'a, T> {
     level: &'a str,
     #[serde(flatten)]
     what: T,
+}
+
+#[derive(Serialize)]
+struct Said<'a> {
+    message: &'a str,
 }
 
 #[derive(Serialize)]
@@ -92,13 +98,10 @@ impl Log {
     }
 
     fn say(self, line: String) {
-        STDERR.say(line, |n| {
-            let message = format!("lines of the log were lost, since nobody read them: {n}");
-            match self.0 {
-                LogFormat::Json => json("warn", &Told { message: &message, error: "" }),
-                _ => text(&message),
-            }
-        });
+        match self.0 {
+            LogFormat::Json => STDERR.say(line, |n| json("warn", &Said { message: &format!("{LOST}: {n}") })),
+            _ => STDERR.say(line, |n| text(&format!("{LOST}: {n}"))),
+        }
     }
 }
 
@@ -121,7 +124,7 @@ pub fn report(format: LogFormat, message: &str, error: &dyn std::fmt::Display) {
     Log(format).error(message, error);
 }
 
-/// Waits for the lines that are not written yet, for two seconds at most.
-pub fn flush() {
-    STDERR.flush(LAST_LINES);
+/// Waits for the lines that are not written yet, for two seconds at most. False if nobody reads them.
+pub fn flush() -> bool {
+    STDERR.flush(LAST_LINES)
 }

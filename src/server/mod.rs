@@ -19,6 +19,7 @@ mod engine;
 mod fair;
 mod fields;
 mod job;
+mod json;
 mod linger;
 mod listen;
 mod log;

@@ -13,6 +13,9 @@ use super::job::lock;
 /// Bytes of lines that may wait.
 const ROOM: usize = 1 << 20;
 
+/// What is said of so many lost lines.
+pub(super) type Tell = fn(u64) -> String;
+
 /// Lines on their way to a writer.
 pub(super) struct Lines {
     waiting: Mutex<Waiting>,
@@ -23,8 +26,8 @@ pub(super) struct Lines {
 struct Waiting {
     lines: VecDeque<String>,
     bytes: usize,
-    /// Lines for which there was no room since the last one that was taken.
-    lost: u64,
+    /// How many lines found no room since that was said last, and how it is said.
+    lost: Option<(u64, Tell)>,
     /// What was taken out last is being written.
     writing: bool,
 }
@@ -43,17 +46,14 @@ impl Lines {
         lines
     }
 
-    /// Adds a line, if there is room. `lost` says how many were lost before it.
-    pub(super) fn say(&self, line: String, lost: impl FnOnce(u64) -> String) {
+    /// Adds a line, if there is room.
+    pub(super) fn say(&self, line: String, lost: Tell) {
         let mut waiting = lock(&self.waiting);
         if waiting.bytes + line.len() > ROOM {
-            waiting.lost += 1;
+            waiting.lost = Some((waiting.lost.map_or(1, |(n, _)| n + 1), lost));
             return;
         }
-        if waiting.lost > 0 {
-            let told = lost(std::mem::take(&mut waiting.lost));
-            waiting.add(told);
-        }
+        waiting.tell();
         waiting.add(line);
         drop(waiting);
         self.changed.notify_all();
@@ -64,6 +64,9 @@ impl Lines {
         waiting.writing = false;
         self.changed.notify_all();
         loop {
+            if waiting.lines.is_empty() {
+                waiting.tell();
+            }
             if let Some(line) = waiting.lines.pop_front() {
                 waiting.bytes -= line.len();
                 waiting.writing = true;
@@ -73,14 +76,21 @@ impl Lines {
         }
     }
 
-    /// Waits until all is written, but no longer than that.
-    pub(super) fn flush(&self, most: Duration) {
-        let all = |w: &mut Waiting| w.writing || !w.lines.is_empty();
-        drop(self.changed.wait_timeout_while(lock(&self.waiting), most, all));
+    /// Waits until all is written, but no longer than that. False if it is not.
+    pub(super) fn flush(&self, most: Duration) -> bool {
+        let some = |w: &mut Waiting| w.writing || !w.lines.is_empty();
+        self.changed.wait_timeout_while(lock(&self.waiting), most, some).is_ok_and(|(_, waited)| !waited.timed_out())
     }
 }
 
 impl Waiting {
+    /// Adds what is to be said of lost lines.
+    fn tell(&mut self) {
+        if let Some((n, told)) = self.lost.take() {
+            self.add(told(n));
+        }
+    }
+
     fn add(&mut self, mut line: String) {
         line.push('\n');
         self.bytes += line.len();
@@ -117,20 +127,18 @@ mod tests {
         let (go, told) = mpsc::channel();
         let text = Arc::<Mutex<String>>::default();
         let lines = Lines::to(Slow(told, text.clone()));
-        let lost = |n| format!("{n} lost");
+        let lost: Tell = |n| format!("{n} lost");
         let long = "x".repeat(ROOM / 4);
         for n in 0..9 {
             lines.say(format!("{n}{long}"), lost);
         }
-        lines.flush(Duration::from_millis(1)); // nobody reads: it does not wait for that
+        assert!(!lines.flush(Duration::from_millis(1)), "nobody reads: it does not wait for that");
         assert_eq!(*lock(&text), "");
         drop(go);
-        lines.flush(Duration::from_secs(60));
-        lines.say("last".into(), lost);
-        lines.flush(Duration::from_secs(60));
+        assert!(lines.flush(Duration::from_secs(60)));
         let text = lock(&text);
         let heads: Vec<&str> = text.lines().map(|l| l.trim_end_matches('x')).collect();
         // One more where the thread had taken the first line out before the room was gone.
-        assert!(heads == ["0", "1", "2", "6 lost", "last"] || heads == ["0", "1", "2", "3", "5 lost", "last"], "{heads:?}");
+        assert!(heads == ["0", "1", "2", "6 lost"] || heads == ["0", "1", "2", "3", "5 lost"], "{heads:?}");
     }
 }

@@ -122,7 +122,8 @@ fn large() -> Value {
 }
 
 fn long(documents: usize) -> Value {
-    let documents: Vec<String> = (0..documents).map(|n| format!("number {n} {}", "of many words ".repeat(60))).collect();
+    let documents: Vec<String> =
+        (0..documents).map(|n| format!("number {n} {}", "of many words ".repeat(60))).collect();
     json!({ "query": "What takes long?", "documents": documents })
 }
 
@@ -361,6 +362,9 @@ fn a_log_that_nobody_reads_holds_nothing_up() {
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
     let lines: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert!((200..500).contains(&lines.len()), "a pipe and a megabyte of them: {}", lines.len());
+    let (lost, kept) = lines.split_last().unwrap();
+    let lost: usize = lost["message"].as_str().unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert_eq!(kept.len() + lost, 500);
 }
 
 #[test]

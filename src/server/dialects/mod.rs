@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use super::{
     ask::{Answer, Ask},
-    fields::{Body, Read, each, is_list, is_object, is_text},
+    fields::Read,
+    json::{Body, each, is_list, is_object, is_text},
     problem::{Problem, bad},
 };
 
@@ -99,9 +100,7 @@ static DIALECTS: [Dialect; 8] = [
     // NVIDIA's NIM: logits.
     Dialect {
         name: "nim",
-        matches: |_, body| {
-            body.get("query").is_some_and(is_object) && body.get("passages").is_some_and(is_list)
-        },
+        matches: |_, body| body.get("query").is_some_and(is_object) && body.get("passages").is_some_and(is_list),
         read: read::nim,
         write: write::nim,
         ..PLAIN

@@ -2,10 +2,8 @@
 
 use crate::server::{
     ask::{Ask, Document, Documents, How, Query},
-    fields::{
-        Body, Raw, Read, count, documents, each, finite, flag, is_list, is_object, is_text, kind, need_text, not_empty, single,
-        strings, text, whole, wrong,
-    },
+    fields::{Read, count, documents, finite, flag, need_text, not_empty, single, strings, text, whole, wrong},
+    json::{Body, Raw, each, is_list, is_object, is_text, kind},
     problem::bad,
 };
 
