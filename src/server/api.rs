@@ -59,7 +59,10 @@ pub struct Api {
 
 impl Api {
     /// Starts the thread that loads the model and computes. `failed` hears of a model that cannot be loaded whatever is tried.
-    pub fn start(options: Options, mut load: Load, failed: impl FnOnce() + Send + 'static) -> Arc<Self> {
+    pub fn start(mut options: Options, mut load: Load, failed: impl FnOnce() + Send + 'static) -> Arc<Self> {
+        for one in &mut options.cors {
+            *one = cors::origin(one).unwrap_or(std::mem::take(one));
+        }
         let (metrics, log) = (Arc::new(Metrics::new()), Log(options.log));
         let desk = Arc::new(Desk::new(&options, metrics.clone(), log));
         let working = desk.clone();

@@ -436,7 +436,7 @@ test('another file, or another version, is another score; a store is asked so of
 
 test('options are checked', () => {
   const create = (options) => () => createFetchHandler(new FakeReranker(), options);
-  for (const options of [5, { apiKey: '' }, { apiKey: undefined }, { apiKey: [''] }, { apiKey: ['a', undefined] }, { apiKey: [] }, { cors: 5 }, { basePath: 'api' }, { maxDocuments: 0 }, { maxBody: 1.5 }, { maxQueue: -1 }, { cache: true }, { cache: { store: {} } }, { cache: { version: 5 } }, { maxQueries: 0 }, { log: 'x' }, { loadWaitMs: NaN }]) {
+  for (const options of [5, { apiKey: '' }, { apiKey: undefined }, { apiKey: [''] }, { apiKey: ['a', undefined] }, { apiKey: [] }, { cors: 5 }, { cors: 'https://x/page' }, { cors: ['x.example'] }, { basePath: 'api' }, { maxDocuments: 0 }, { maxBody: 1.5 }, { maxQueue: -1 }, { cache: true }, { cache: { store: {} } }, { cache: { version: 5 } }, { maxQueries: 0 }, { log: 'x' }, { loadWaitMs: NaN }]) {
     assert.throws(create(options), { code: 'bad-input' }, JSON.stringify(options));
   }
   create({ apiKey: null, cors: undefined, cache: {}, basePath: '/' })();

@@ -23,6 +23,17 @@ const texts = (where, value) => {
   throw badInput(`${where} must be a string that is not empty, or an array of such: leave it out if there is none.`);
 };
 
+// Origins as browsers send them: without a slash at the end, without the usual port, in small letters.
+function origins(where, value) {
+  return texts(where, value).map((one) => {
+    if (one === '*' || one === 'null') return one;
+    const url = URL.canParse(one) ? new URL(one) : null;
+    const bare = url?.host && ['', '/'].includes(url.pathname) && !url.search && !url.hash && !url.username;
+    if (!bare) throw badInput(`${where} must be an origin like 'https://example.org', or '*', got '${one}'.`);
+    return `${url.protocol}//${url.host}`;
+  });
+}
+
 function basePath(where, value) {
   if (typeof value === 'string' && /^(\/[^/?#]+)*\/?$/.test(value)) return value.replace(/\/$/, '');
   throw badInput(`${where} must be a path like '/api', got ${typeof value === 'string' ? `'${value}'` : kind(value)}.`);
@@ -44,7 +55,7 @@ function cache(where, value) {
 
 const TABLE = {
   apiKey: [texts],
-  cors: [texts],
+  cors: [origins],
   basePath: [basePath, ''],
   maxDocuments: [whole(1), 1000],
   maxBody: [whole(1), 8 * MB],
