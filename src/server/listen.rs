@@ -135,8 +135,10 @@ async fn connection(
     mut end: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true); // answers are sent whole
+    let mut byte = [0];
     tokio::select! {
-        readable = timeout(limits.silent, stream.readable()) => if readable.is_err() { return },
+        // `readable` comes back at once for new connections, though there is nothing.
+        first = timeout(limits.silent, stream.peek(&mut byte)) => if first.is_err() { return },
         _ = end.wait_for(|end| *end) => return,
     }
     let asked = AtomicBool::new(false);

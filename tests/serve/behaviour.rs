@@ -399,7 +399,7 @@ async fn bodies_of_all_requests_together_are_bounded_and_room_is_made_again() {
     until(&api, "busy 1").await;
     let second = spawn(&api, ask("a", &["x".repeat(900)]), peer(2));
     until(&api, "queue_length 1").await;
-    let refused = send(&api, ask("a", &["x".repeat(100)]), None).await;
+    let refused = send(&api, ask("a", &["x".repeat(300)]), None).await;
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("5")));
     fake.door.open();
     assert_eq!((first.await.unwrap().status, second.await.unwrap().status), (200, 200));
