@@ -430,7 +430,7 @@ fn help_and_version_go_to_standard_output() {
     }
     assert!(stdout(&run(&["rank", "--help"])).contains("--return-documents"));
     let score = stdout(&run(&["score", "--help"])).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(score.contains("after 1,000 rows, or at the end of the input"), "{score}");
+    assert!(score.contains("after 1,000 rows, at a blank line, or at the end of the input"), "{score}");
     assert_eq!(stdout(&run(&["--version"])), format!("edge-reranker {}\n", env!("CARGO_PKG_VERSION")));
     assert_eq!(run(&[]).status.code(), Some(2));
 }
