@@ -15,6 +15,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     kernels::{head_norm_rope, noise},
     model::{Config, Head},
+    plan::Tile,
     weights::{Loading, Matrix},
 };
 
@@ -208,7 +209,7 @@ fn attention(config: &Config, compute: DType, devices: &[Device]) -> Result<(boo
             };
             let (q, k, v) = (rows(1, own, heads)?, rows(2, prefix + own, kv_heads)?, rows(3, prefix + own, kv_heads)?);
             let most = ops::TILE_ROWS / (heads / kv_heads);
-            let tiles = (0..own).step_by(most).map(|start| ops::Tile {
+            let tiles = (0..own).step_by(most).map(|start| Tile {
                 query: start as u32,
                 rows: most.min(own - start) as u32,
                 first: (prefix + start) as u32,

@@ -22,18 +22,17 @@ pub fn cards() -> usize {
     0
 }
 
-/// Bytes that are free on a card; the processor is not asked and has all there can be.
+/// Bytes that are free on a card once all that is queued there is done; of the processor nobody knows.
 ///
 /// # Errors
 /// As [`Place::check`], and `device-lost` where the card does not start.
-pub fn free_bytes(place: Place) -> Result<u64> {
-    #[cfg(feature = "cuda")]
-    if let Place::Card(n) = place {
-        place.check()?;
-        return super::cuda::free_bytes_of(n).map_err(failed);
+pub fn free_bytes(place: Place) -> Result<Option<u64>> {
+    place.check()?;
+    match place {
+        #[cfg(feature = "cuda")]
+        Place::Card(n) => super::cuda::free_bytes(n).map(Some).map_err(failed),
+        _ => Ok(None),
     }
-    let _ = place;
-    Ok(u64::MAX)
 }
 
 impl Place {

@@ -124,16 +124,6 @@ impl Backend for Cpu {
         self.frame.rows
     }
 
-    fn logits<'a>(
-        &'a self,
-        batch: &'a Batch,
-        kept: &'a mut KeptPrefix,
-        pace: &'a dyn Pace,
-    ) -> BoxFuture<'a, Result<Vec<Logits>>> {
-        let batches = std::slice::from_ref(batch);
-        Box::pin(async move { self.run(batches, std::slice::from_mut(kept), pace).await })
-    }
-
     fn logits_together<'a>(
         &'a self,
         batches: &'a [Batch],
@@ -141,8 +131,8 @@ impl Backend for Cpu {
         pace: &'a dyn Pace,
     ) -> BoxFuture<'a, Result<Vec<Vec<Logits>>>> {
         Box::pin(async move {
-            let mut logits = self.run(batches, kept, pace).await?.into_iter();
-            Ok(batches.iter().map(|batch| logits.by_ref().take(batch.spans.len()).collect()).collect())
+            let logits = self.run(batches, kept, pace).await?;
+            Ok(Joined::new(batches).by_batch(logits))
         })
     }
 }

@@ -66,16 +66,11 @@ pub(super) fn prepare(device: &CudaDevice) -> Result<()> {
     }
 }
 
-/// Bytes that are free on the card, once all that is queued is done.
-pub(super) fn free_bytes(device: &CudaDevice) -> Result<u64> {
-    let stream = device.cuda_stream();
-    stream.synchronize().w()?;
-    stream.context().mem_get_info().w().map(|(free, _)| free as u64)
-}
-
-/// Bytes that are free on the card of this number.
-pub(super) fn free_bytes_of(card: usize) -> Result<u64> {
-    CudaContext::new(card).and_then(|context| context.mem_get_info()).w().map(|(free, _)| free as u64)
+/// Bytes that are free on the card of this number, once all that is queued there is done.
+pub(super) fn free_bytes(card: usize) -> Result<u64> {
+    let context = CudaContext::new(card).w()?;
+    context.synchronize().w()?;
+    context.mem_get_info().w().map(|(free, _)| free as u64)
 }
 
 /// A point in a device's work.
