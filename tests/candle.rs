@@ -146,6 +146,59 @@ fn a_batch_equals_its_singles() {
     }
 }
 
+/// candle-transformers' Qwen3 on a batch of prompts, padded before or behind to one length: the logits at each prompt's last token.
+fn padded(name: &str, answers: (u32, u32), prompts: &[&[u32]], padding_first: bool) -> Vec<f32> {
+    use candle_core::{DType, Device, Tensor};
+    use candle_transformers::models::qwen3::{Config, Model};
+
+    const PADDING: u32 = 7;
+    let folder = common::golden_path(name);
+    let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&read("config.json")).unwrap();
+    // candle's rotary table has this many positions.
+    config["max_position_embeddings"] = 4096.into();
+    let config: Config = serde_json::from_value(config).unwrap();
+    let vb = candle_nn::VarBuilder::from_buffered_safetensors(read("model.safetensors"), DType::F32, &Device::Cpu);
+    let vb = vb.unwrap();
+    let mut model = Model::new(&config, vb.clone()).unwrap();
+    let longest = prompts.iter().map(|p| p.len()).max().unwrap();
+    let row = |ids: &&[u32]| {
+        let padding = vec![PADDING; longest - ids.len()];
+        if padding_first { [&padding, *ids].concat() } else { [*ids, &padding].concat() }
+    };
+    let ids = Tensor::from_vec(prompts.iter().flat_map(row).collect(), (prompts.len(), longest), &Device::Cpu).unwrap();
+    let hidden = model.forward(&ids, 0).unwrap();
+    let head = vb.get((config.vocab_size, config.hidden_size), "model.embed_tokens.weight").unwrap();
+    let [no, yes] = [answers.0, answers.1].map(|id| head.get(id as usize).unwrap());
+    let direction = (yes - no).unwrap();
+    let last = |(i, ids): (usize, &&[u32])| {
+        let at = if padding_first { longest } else { ids.len() } - 1;
+        let row = hidden.get(i).unwrap().get(at).unwrap();
+        (row * &direction).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()
+    };
+    prompts.iter().enumerate().map(last).collect()
+}
+
+/// What docs/cuda.md says of candle-transformers: its mask is causal and knows no padding.
+#[test]
+fn candle_s_own_model_takes_padding_behind_a_prompt_only() {
+    let name = "tiny-f32";
+    let answers = open(name).1;
+    let candle = load(name, None);
+    let golden = golden();
+    let request = requests(&golden).map(|(_, r)| r).max_by_key(|r| r.documents.len()).unwrap();
+    let own = ids(request);
+    assert!(own.iter().any(|ids| ids.len() != own[0].len()), "prompts of several lengths");
+    let want = run(&candle, &[], &own, usize::MAX, 0);
+    for (ids, want) in own.iter().zip(&want) {
+        near("alone", &padded(name, answers, &[ids], false), &[*want], BOUND);
+    }
+    near("padding behind", &padded(name, answers, &own, false), &want, BOUND);
+    let before = padded(name, answers, &own, true);
+    let off = before.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
+    assert!(off > 100.0 * BOUND, "padding before is attended to, yet the logits are off by {off} only");
+}
+
 #[test]
 fn sharing_the_prefix_changes_nothing() {
     let candle = load("odd-bf16", Some(Compute::F32));

@@ -5,6 +5,10 @@ use candle_core::Device;
 use super::failed;
 use crate::error::{Error, ErrorKind, Result};
 
+/// The compute capability that the kernels are compiled for.
+#[cfg(feature = "cuda")]
+const LEAST: i32 = 8;
+
 /// Where a replica computes, or some of its layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -62,6 +66,13 @@ impl Place {
         let device = Device::new_cuda_with_stream(n).map_err(failed)?;
         #[cfg(feature = "cuda")]
         if let Device::Cuda(device) = &device {
+            let [major, minor] = super::cuda::capability(device).map_err(failed)?;
+            if major < LEAST {
+                let what = format!("the card has compute capability {major}.{minor}, {LEAST}.0 is the least");
+                return Err(Error::new(ErrorKind::NoDevice, what)
+                    .at(format!("device cuda:{n}"))
+                    .hint("compute with --device gpu, which takes older cards, or cpu"));
+            }
             super::cuda::prepare(device).map_err(failed)?;
         }
         Ok(device)

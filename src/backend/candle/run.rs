@@ -227,13 +227,7 @@ impl<'a> Run<'a> {
 
     fn matmul(&mut self, weight: MatrixName, from: Slot, to: Slot, rows: &Rows) -> Result<()> {
         let layer = self.layer();
-        let w = match weight {
-            MatrixName::Q => &layer.q,
-            MatrixName::K => &layer.k,
-            MatrixName::V => &layer.v,
-            MatrixName::O => &layer.o,
-            MatrixName::Down => &layer.down,
-        };
+        let w = weight.of([&layer.q, &layer.k, &layer.v, &layer.o, &layer.down]);
         let y = w.apply(self.slot(from))?;
         let row = self.batches.kept_rows() + rows.start();
         match to {

@@ -300,13 +300,7 @@ impl<'a> Run<'a> {
 
     async fn matmul(&mut self, weight: MatrixName, from: Slot, to: Slot, rows: &Rows, pace: &dyn Pace) -> Result<()> {
         let layer = self.layer();
-        let w = match weight {
-            MatrixName::Q => &layer.q,
-            MatrixName::K => &layer.k,
-            MatrixName::V => &layer.v,
-            MatrixName::O => &layer.o,
-            MatrixName::Down => &layer.down,
-        };
+        let w = weight.of([&layer.q, &layer.k, &layer.v, &layer.o, &layer.down]);
         let to = match to {
             Slot::Residual => Output::Residual,
             Slot::Key => Output::Key,

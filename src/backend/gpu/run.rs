@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     kernels::head_norm_rope,
     model::{Config, Logits},
-    plan::{Batch, Joined, MatrixName, NormName, Rows, Slot, Step, Tile, forward},
+    plan::{Batch, Joined, NormName, Rows, Slot, Step, Tile, forward},
 };
 
 /// Rows in a chunk: the wide buffers are no longer than this.
@@ -168,13 +168,7 @@ impl<'a> Run<'a> {
             }
             Step::MatMul { weight, from, to, rows } => {
                 let layer = self.layer();
-                let w = match weight {
-                    MatrixName::Q => &layer.q,
-                    MatrixName::K => &layer.k,
-                    MatrixName::V => &layer.v,
-                    MatrixName::O => &layer.o,
-                    MatrixName::Down => &layer.down,
-                };
+                let w = weight.of([&layer.q, &layer.k, &layer.v, &layer.o, &layer.down]);
                 let (to, y_row, mode) = match to {
                     Slot::Residual => (residual(rows), rows.start(), Mode::Add),
                     Slot::Key => (Place::Key, self.batches.kept_rows() + rows.start(), Mode::Store),

@@ -47,6 +47,17 @@ pub(super) fn cards() -> usize {
     CudaContext::device_count().map_or(0, |n| usize::try_from(n).unwrap_or(0))
 }
 
+/// The card's compute capability.
+pub(super) fn capability(device: &CudaDevice) -> Result<[i32; 2]> {
+    use sys::CUdevice_attribute as Attribute;
+    let stream = device.cuda_stream();
+    let of = |attribute| stream.context().attribute(attribute).w();
+    Ok([
+        of(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        of(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    ])
+}
+
 /// Makes a fresh device fit for one stream that is used from any thread.
 pub(super) fn prepare(device: &CudaDevice) -> Result<()> {
     // SAFETY: the device has one stream, on which all its tensors are made, used and freed; what goes to another device goes through the host.
