@@ -64,13 +64,11 @@ class Session:
         """Builds what is measured, or checks what was given; what it is of goes beside the report."""
         options, limit = self.options, self.options.limit
         if not options.binary:
-            cargo = ["cargo", "build", "--release", "--features", self.features]
-            run(cargo, limit, cwd=ROOT)
-            lines = run(["cargo", "test", "--release", "--features", self.features, "--test", "candle", "--no-run", "--message-format", "json"], limit, cwd=ROOT)
-            made = [json.loads(line) for line in lines.splitlines()]
-            tests = [one["executable"] for one in made if one.get("executable") and one["target"]["name"] == "candle"]
-            target = Path(json.loads(run(["cargo", "metadata", "--no-deps", "--format-version", "1"], 60, cwd=ROOT))["target_directory"])
-            built = {"commit": self.commit, "binary": str(target / "release" / "edge-reranker"), "tests": tests[0]}
+            # The test needs the program, too: one build for both.
+            cargo = ["cargo", "test", "--release", "--features", self.features, "--test", "candle", "--no-run", "--message-format", "json"]
+            made = [json.loads(line) for line in run(cargo, limit, cwd=ROOT).splitlines()]
+            executables = {one["target"]["name"]: one["executable"] for one in made if one.get("executable")}
+            built = {"commit": self.commit, "binary": executables["edge-reranker"], "tests": executables["candle"]}
             built["sha256"] = [hash_of(built["binary"]), hash_of(built["tests"])]
             self.stamp.write_text(json.dumps(built))
             return built
@@ -156,7 +154,7 @@ def markdown(report):
         lines += ["", f"## {name}", "", heads, "|---|--:|--:|--:|--:|--:|--:|--:|"]
         for workload, row in part["rows"].items():
             pair, speed, off = row["ms_per_pair"], row["tokens_per_second"], row.get("off", {})
-            wrong = " ".join([f"{off['ours']['mean']:.3f}"] * ("ours" in off) + [f"({off['pytorch']['mean']:.3f})"] * ("pytorch" in off))
+            wrong = " ".join([f"{off[side]['mean']:.3f}" if side == "ours" else f"({off[side]['mean']:.3f})" for side in off])
             cells = [workload, number(pair["ours"], ".2f"), number(pair.get("pytorch"), ".2f"), number(speed["ours"]), number(speed["computed"])]
             cells += [number(speed.get("pytorch")), number(row.get("share_of_peak"), ".0%"), wrong or "-"]
             lines.append(f"| {' | '.join(cells)} |")
