@@ -82,8 +82,6 @@ pub trait Backend: MaybeSend {
         pace: &'a dyn Pace,
     ) -> BoxFuture<'a, Result<Vec<Logits>>> {
         let (batches, kept) = (std::slice::from_ref(batch), std::slice::from_mut(kept));
-        Box::pin(async move {
-            Ok(self.logits_together(batches, kept, pace).await?.into_iter().flatten().collect())
-        })
+        Box::pin(async move { Ok(self.logits_together(batches, kept, pace).await?.into_iter().flatten().collect()) })
     }
 }

@@ -214,7 +214,8 @@ fn check_products(layers: &[Layer], devices: &[Device], compute: DType) -> Resul
             for rows in [1, 70] {
                 let error = error(rows).map_err(failed)?;
                 if error.is_nan() || error > BOUND {
-                    let what = format!("products of {:?} matrices are off by {error} of their size on this card", w.dtype());
+                    let what =
+                        format!("products of {:?} matrices are off by {error} of their size on this card", w.dtype());
                     return Err(Error::new(ErrorKind::DeviceLost, what)
                         .hint("build for this card: CUDA_COMPUTE_CAP is its compute capability without the point"));
                 }

@@ -156,7 +156,8 @@ impl Gpu {
     /// `oom` if that is more than the GPU has or binds.
     pub async fn reserve(&self, rows: usize) -> Result<()> {
         let mut scratch = self.take_scratch();
-        let sizes = scratch::Sizes { rows, sequences: rows, chunk: run::CHUNK.min(rows), kept: 0, positions: 1, tiles: rows };
+        let sizes =
+            scratch::Sizes { rows, sequences: rows, chunk: run::CHUNK.min(rows), kept: 0, positions: 1, tiles: rows };
         let fitted = scratch.fit(&self.device, &self.shape, self.config.head_dim / 2, sizes).await;
         self.forget();
         fitted.map(|_| self.put_scratch(scratch))
