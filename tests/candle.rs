@@ -4,15 +4,15 @@
 
 mod common;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use common::{Golden, GoldenModel, GoldenRequest, files, golden};
 use edge_reranker::{
-    Result,
     backend::{
         Backend, Cancel, Cpu, Free, KeptPrefix, Pace,
-        candle::{Candle, Compute, Place, Replicas, shares},
+        candle::{Candle, Compute, Place, Replicas},
         simd::Isa,
     },
-    model::Logits,
     plan::{Batch, Before, Prefix, pack},
     weights::{Loading, ModelFile},
 };
@@ -146,6 +146,59 @@ fn a_batch_equals_its_singles() {
     }
 }
 
+/// candle-transformers' Qwen3 on a batch of prompts, padded before or behind to one length: the logits at each prompt's last token.
+fn padded(name: &str, answers: (u32, u32), prompts: &[&[u32]], padding_first: bool) -> Vec<f32> {
+    use candle_core::{DType, Device, Tensor};
+    use candle_transformers::models::qwen3::{Config, Model};
+
+    const PADDING: u32 = 7;
+    let folder = common::golden_path(name);
+    let read = |file: &str| std::fs::read(folder.join(file)).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&read("config.json")).unwrap();
+    // candle's rotary table has this many positions.
+    config["max_position_embeddings"] = 4096.into();
+    let config: Config = serde_json::from_value(config).unwrap();
+    let vb = candle_nn::VarBuilder::from_buffered_safetensors(read("model.safetensors"), DType::F32, &Device::Cpu);
+    let vb = vb.unwrap();
+    let mut model = Model::new(&config, vb.clone()).unwrap();
+    let longest = prompts.iter().map(|p| p.len()).max().unwrap();
+    let row = |ids: &&[u32]| {
+        let padding = vec![PADDING; longest - ids.len()];
+        if padding_first { [&padding, *ids].concat() } else { [*ids, &padding].concat() }
+    };
+    let ids = Tensor::from_vec(prompts.iter().flat_map(row).collect(), (prompts.len(), longest), &Device::Cpu).unwrap();
+    let hidden = model.forward(&ids, 0).unwrap();
+    let head = vb.get((config.vocab_size, config.hidden_size), "model.embed_tokens.weight").unwrap();
+    let [no, yes] = [answers.0, answers.1].map(|id| head.get(id as usize).unwrap());
+    let direction = (yes - no).unwrap();
+    let last = |(i, ids): (usize, &&[u32])| {
+        let at = if padding_first { longest } else { ids.len() } - 1;
+        let row = hidden.get(i).unwrap().get(at).unwrap();
+        (row * &direction).unwrap().sum_all().unwrap().to_scalar::<f32>().unwrap()
+    };
+    prompts.iter().enumerate().map(last).collect()
+}
+
+/// What docs/cuda.md says of candle-transformers: its mask is causal and knows no padding.
+#[test]
+fn candle_s_own_model_takes_padding_behind_a_prompt_only() {
+    let name = "tiny-f32";
+    let answers = open(name).1;
+    let candle = load(name, None);
+    let golden = golden();
+    let request = requests(&golden).map(|(_, r)| r).max_by_key(|r| r.documents.len()).unwrap();
+    let own = ids(request);
+    assert!(own.iter().any(|ids| ids.len() != own[0].len()), "prompts of several lengths");
+    let want = run(&candle, &[], &own, usize::MAX, 0);
+    for (ids, want) in own.iter().zip(&want) {
+        near("alone", &padded(name, answers, &[ids], false), &[*want], BOUND);
+    }
+    near("padding behind", &padded(name, answers, &own, false), &want, BOUND);
+    let before = padded(name, answers, &own, true);
+    let off = before.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f32::max);
+    assert!(off > 100.0 * BOUND, "padding before is attended to, yet the logits are off by {off} only");
+}
+
 #[test]
 fn sharing_the_prefix_changes_nothing() {
     let candle = load("odd-bf16", Some(Compute::F32));
@@ -197,39 +250,8 @@ fn layers_on_several_devices_equal_one() {
     }
 }
 
-#[test]
-fn shares_hold_every_sequence_once_and_in_order() {
-    let (shared, own) = sequences(3, &[5, 1, 1, 40, 2, 2, 9]);
-    let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
-    for keep in [0, 100] {
-        for batch in pack(&shared, &own, 20, keep, Before::Nothing) {
-            for count in 1..6 {
-                let parts = shares(&batch, count);
-                assert!((1..=count).contains(&parts.len()));
-                let sequence = |b: &Batch, i: usize| {
-                    let rows = b.spans[i].rows.clone();
-                    (b.tokens[rows.clone()].to_vec(), b.positions[rows].to_vec(), b.spans[i].shared)
-                };
-                let all: Vec<_> = parts.iter().flat_map(|p| (0..p.spans.len()).map(|i| sequence(p, i))).collect();
-                assert_eq!(all, (0..batch.spans.len()).map(|i| sequence(&batch, i)).collect::<Vec<_>>());
-                for part in &parts {
-                    let prefix = part.prefix_rows();
-                    assert_eq!((part.shared, part.prefix), (batch.shared, batch.prefix));
-                    assert_eq!(part.tokens[..prefix], batch.tokens[..prefix]);
-                    assert!(!part.spans.is_empty());
-                }
-            }
-        }
-    }
-    let (none, own) = sequences(0, &[10; 12]);
-    let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
-    let [batch] = &pack(&none, &own, 1000, 0, Before::Nothing)[..] else { panic!("one batch") };
-    let sizes: Vec<usize> = shares(batch, 4).iter().map(|s| s.spans.len()).collect();
-    assert_eq!(sizes, [3; 4], "equal documents are shared out evenly");
-}
-
 fn replicas(count: usize) -> Replicas {
-    Replicas::new((0..count).map(|_| Box::new(load("tiny-f32", None)) as Box<dyn Backend>).collect()).unwrap()
+    Replicas::new((0..count).map(|_| load("tiny-f32", None)).collect()).unwrap()
 }
 
 #[test]
@@ -250,27 +272,155 @@ fn replicas_equal_one() {
 
 #[test]
 fn a_failure_of_one_replica_is_the_batch_s() {
-    struct Broken;
-    impl Backend for Broken {
-        fn device(&self) -> &str {
-            "broken"
-        }
-        fn batch_rows(&self, _: usize) -> usize {
-            100
-        }
-        fn logits<'a>(
-            &'a self,
-            _: &'a Batch,
-            _: &'a mut KeptPrefix,
-            _: &'a dyn Pace,
-        ) -> edge_reranker::weights::BoxFuture<'a, Result<Vec<Logits>>> {
-            panic!("a bug")
+    /// Panics in whichever replica asks first.
+    struct Panics(AtomicUsize);
+    impl Pace for Panics {
+        fn cancelled(&self) -> bool {
+            assert!(self.0.fetch_add(1, Ordering::Relaxed) > 0, "a bug");
+            false
         }
     }
-    let replicas = Replicas::new(vec![Box::new(load("tiny-f32", None)), Box::new(Broken)]).unwrap();
+    let replicas = replicas(2);
     let batches = pack(&[1, 2], &[&[3], &[4]], 100, 100, Before::Nothing);
-    let error = block_on(replicas.logits(&batches[0], &mut KeptPrefix::default(), &Free)).unwrap_err();
+    let panics = Panics(AtomicUsize::new(0));
+    let error = block_on(replicas.logits(&batches[0], &mut KeptPrefix::default(), &panics)).unwrap_err();
     assert_eq!(error.code(), "device-lost");
+    let batches = pack(&[1, 2], &[&[3], &[9_999_999]], 100, 100, Before::Nothing);
+    let error = block_on(replicas.logits(&batches[0], &mut KeptPrefix::default(), &Free)).unwrap_err();
+    assert_eq!(error.code(), "bad-input");
+}
+
+/// What several clients ask: the ids of each prefix, and the sequences behind it.
+struct Clients(Vec<(Vec<u32>, Vec<Vec<u32>>)>);
+
+impl Clients {
+    fn new() -> Self {
+        let lengths: [(usize, &[usize]); 5] =
+            [(33, &[40, 7, 1]), (0, &[25, 60]), (12, &[1]), (64, &[5, 90, 30, 2]), (20, &[64, 64])];
+        let client = |(n, &(shared, lengths)): (usize, &(usize, &[usize]))| {
+            let (mut shared, own) = sequences(shared, lengths);
+            // No two prefixes are alike, so that taking another one's shows.
+            shared.iter_mut().for_each(|id| *id = (*id + 83 * n as u32) % 256);
+            (shared, own)
+        };
+        Self(lengths.iter().enumerate().map(client).collect())
+    }
+
+    /// The batch of each, `keep` rows of a prefix at most are kept.
+    fn batches(&self, keep: usize, before: impl Fn(usize) -> Before) -> Vec<Batch> {
+        let batch = |(n, (shared, own)): (usize, &(Vec<u32>, Vec<Vec<u32>>))| {
+            let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
+            pack(shared, &own, usize::MAX, keep, before(n))
+        };
+        self.0.iter().enumerate().flat_map(batch).collect()
+    }
+
+    /// What each is given alone.
+    fn alone(&self, backend: &dyn Backend) -> Vec<Vec<f32>> {
+        let one = |(shared, own): &(Vec<u32>, Vec<Vec<u32>>)| {
+            let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
+            run(backend, shared, &own, usize::MAX, 0)
+        };
+        self.0.iter().map(one).collect()
+    }
+
+    /// Asks for all of them together, three times: their prefixes are to be kept, then some are known, then they are too long to be kept.
+    fn together(&self, backend: &dyn Backend, what: &str, bound: f32) {
+        let want = self.alone(backend);
+        let mut kept: Vec<KeptPrefix> = self.0.iter().map(|_| KeptPrefix::default()).collect();
+        let rounds = [
+            ("to be kept", self.batches(99, |_| Before::Wanted)),
+            ("some known", self.batches(99, |n| if n % 2 == 0 { Before::Known } else { Before::Nothing })),
+            ("all known", self.batches(99, |_| Before::Known)),
+            ("too long", self.batches(20, |_| Before::Known)),
+        ];
+        for (round, batches) in rounds {
+            let logits = block_on(backend.logits_together(&batches, &mut kept, &Free)).unwrap();
+            for (n, (got, want)) in logits.iter().zip(&want).enumerate() {
+                let got: Vec<f32> = got.iter().map(|l| l.difference).collect();
+                near(&format!("{what}, {round}, client {n}"), &got, want, bound);
+            }
+        }
+    }
+}
+
+/// Counts how often it is asked: once a layer and pass.
+struct Counts(AtomicUsize);
+
+impl Pace for Counts {
+    fn cancelled(&self) -> bool {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+}
+
+fn layers_passed(backend: &dyn Backend, batches: &[Batch]) -> usize {
+    let counts = Counts(AtomicUsize::new(0));
+    let mut kept: Vec<KeptPrefix> = batches.iter().map(|_| KeptPrefix::default()).collect();
+    block_on(backend.logits_together(batches, &mut kept, &counts)).unwrap();
+    counts.0.into_inner()
+}
+
+#[test]
+fn several_clients_go_through_the_layers_in_one_pass() {
+    let clients = Clients::new();
+    for (name, compute, bound) in
+        [("tiny-f32", None, PACKING), ("odd-bf16", None, SIXTEEN_BITS[1]), ("every-type.gguf", None, PACKING)]
+    {
+        clients.together(&load(name, compute), name, bound);
+    }
+    clients.together(&load_on("tiny-f32", &[Place::Host; 2], None), "layers on two devices", PACKING);
+    let candle = load("tiny-f32", None);
+    let batches = clients.batches(99, |_| Before::Wanted);
+    let once = layers_passed(&candle, &batches[..1]);
+    assert!(once > 0);
+    assert_eq!(layers_passed(&candle, &batches), once);
+}
+
+#[test]
+fn what_the_memory_does_not_hold_goes_in_several_passes() {
+    let clients = Clients::new();
+    let whole = load("tiny-f32", None);
+    for rows in [154, 200, 400] {
+        clients.together(&load("tiny-f32", None).within(rows), &format!("{rows} rows"), PACKING);
+    }
+    let batches = clients.batches(99, |_| Before::Wanted);
+    let once = layers_passed(&whole, &batches[..1]);
+    assert_eq!(layers_passed(&load("tiny-f32", None).within(400), &batches), 2 * once);
+    // One of its sequences has 90 rows of its own.
+    let small = load("tiny-f32", None).within(89);
+    let error = block_on(small.logits(&batches[3], &mut KeptPrefix::default(), &Free)).unwrap_err();
+    assert_eq!(error.code(), "oom");
+}
+
+#[test]
+fn replicas_share_out_what_several_clients_ask() {
+    let clients = Clients::new();
+    for count in [1, 2, 3, 8] {
+        clients.together(&replicas(count), &format!("{count} replicas"), PACKING);
+    }
+    // Each replica takes one pass, however many clients there are, and the batch that is asked for counts them all.
+    let batches = clients.batches(99, |_| Before::Wanted);
+    let once = layers_passed(&replicas(1), &batches[..1]);
+    assert_eq!(layers_passed(&replicas(3), &batches), 3 * once);
+    assert_eq!(replicas(3).batch_rows(100), 3 * replicas(1).batch_rows(100));
+}
+
+#[test]
+fn a_prefix_that_one_replica_kept_serves_all() {
+    let replicas = replicas(3);
+    let (shared, own) = sequences(30, &[20; 6]);
+    let own: Vec<&[u32]> = own.iter().map(Vec::as_slice).collect();
+    let want = run(&replicas, &shared, &own, usize::MAX, 0);
+    let mut kept = KeptPrefix::default();
+    let mut ask = |own: &[&[u32]], before| {
+        let batches = pack(&shared, own, usize::MAX, 99, before);
+        let logits = block_on(replicas.logits(&batches[0], &mut kept, &Free)).unwrap();
+        logits.iter().map(|l| l.difference).collect::<Vec<_>>()
+    };
+    // One sequence goes to one replica; the others then need its prefix.
+    near("first", &ask(&own[..1], Before::Wanted), &want[..1], PACKING);
+    near("all", &ask(&own, Before::Known), &want, PACKING);
 }
 
 #[test]

@@ -66,9 +66,13 @@ fn logits(output: &Output) -> Vec<f32> {
 
 /// Scores on `device` with the driver; none where it cannot be used.
 fn on_card(model: &Path, device: &str, memory: Option<&str>) -> Option<Output> {
+    on_such_a_card(model, device, memory.map(|m| ("DRIVER_MEMORY", m)))
+}
+
+/// The same where a variable says what card it is.
+fn on_such_a_card(model: &Path, device: &str, kind: Option<(&str, &str)>) -> Option<Output> {
     let folder = driver()?.to_str().unwrap();
-    let mut environment = vec![("LD_LIBRARY_PATH", folder)];
-    environment.extend(memory.map(|m| ("DRIVER_MEMORY", m)));
+    let environment: Vec<_> = [("LD_LIBRARY_PATH", folder)].into_iter().chain(kind).collect();
     let output = score(model, device, &environment);
     if String::from_utf8_lossy(&output.stderr).contains("symbol lookup error") {
         eprintln!("skipped: this binary is linked with NVIDIA's own libraries");
@@ -175,4 +179,13 @@ fn a_full_card_and_a_missing_one_are_said() {
     let text = String::from_utf8_lossy(&missing.stderr).into_owned();
     assert_eq!(missing.status.code(), Some(3), "{text}");
     assert!(text.contains("cards are numbered from 0 to 1"), "{text}");
+}
+
+#[test]
+fn a_card_that_is_too_old_is_refused() {
+    let model = common::golden_path("tiny-f32");
+    let Some(old) = on_such_a_card(&model, "cuda", Some(("DRIVER_CAPABILITY", "7"))) else { return };
+    let text = String::from_utf8_lossy(&old.stderr).into_owned();
+    assert_eq!(old.status.code(), Some(3), "{text}");
+    assert!(text.contains("compute capability 7.0"), "{text}");
 }

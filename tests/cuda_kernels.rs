@@ -152,47 +152,53 @@ fn head_norm_rope_agrees_with_its_twin() {
     }
 }
 
-/// Sequences in one buffer, as `ops::Tile` lays them out: rows of nobody, the prefix, rows of nobody, and each sequence's own.
+/// Own rows of a sequence, and how many of its last rows ask.
+type Sequence = [usize; 2];
+
+/// Sequences in one buffer, as `plan::Tile` lays them out: rows of nobody, all prefixes, rows of nobody, and each sequence's own.
 struct Packed {
     heads: usize,
     kv_heads: usize,
     head_dim: usize,
-    prefix: usize,
-    /// For every sequence, its own rows and how many of its last rows ask.
-    sequences: Vec<[usize; 2]>,
+    /// Of each batch the rows of its prefix, and the sequences behind it.
+    batches: Vec<(usize, Vec<Sequence>)>,
 }
 
 impl Packed {
     /// What `kernel` gives and what the twin wants; none without an emulator. `tile` query rows at most are in a tile.
     fn run(&self, kernel: &str, dtype: &str, tile: usize) -> Option<[Vec<f32>; 2]> {
         const NOBODY: usize = 3;
-        let (width, kv_width) = (self.heads * self.head_dim, self.kv_heads * self.head_dim);
-        let rows = 2 * NOBODY + self.prefix + self.sequences.iter().map(|s| s[0]).sum::<usize>();
-        let queries: usize = self.sequences.iter().map(|s| s[1]).sum();
-        let q = rounded(dtype, &noise(1, queries * width));
+        let (heads, kv_heads, head_dim) = (self.heads, self.kv_heads, self.head_dim);
+        let (width, kv_width) = (heads * head_dim, kv_heads * head_dim);
+        let prefixes: usize = self.batches.iter().map(|(prefix, _)| prefix).sum();
+        let all = || self.batches.iter().flat_map(|(_, sequences)| sequences);
+        let rows = 2 * NOBODY + prefixes + all().map(|s| s[0]).sum::<usize>();
+        let q = rounded(dtype, &noise(1, all().map(|s| s[1]).sum::<usize>() * width));
         let [mut k, mut v] = [2, 3].map(|seed| rounded(dtype, &noise(seed, rows * kv_width)));
-        for nobody in [0, NOBODY + self.prefix] {
+        for nobody in [0, NOBODY + prefixes] {
             k[nobody * kv_width..][..NOBODY * kv_width].fill(f32::NAN);
             v[nobody * kv_width..][..NOBODY * kv_width].fill(f32::NAN);
         }
         let (mut want, mut tiles) = (q.clone(), Vec::new());
-        let (mut own, mut query) = (2 * NOBODY + self.prefix, 0);
-        for &[length, asking] in &self.sequences {
-            let first = self.prefix + length - asking;
-            for start in (0..asking).step_by(tile) {
-                let n = tile.min(asking - start);
-                tiles.extend([query + start, n, first + start, NOBODY, self.prefix, own].map(|w| w as u32));
+        let (mut prefix, mut own, mut query) = (NOBODY, 2 * NOBODY + prefixes, 0);
+        for (shared, sequences) in &self.batches {
+            for &[length, asking] in sequences {
+                let first = shared + length - asking;
+                for start in (0..asking).step_by(tile) {
+                    let n = tile.min(asking - start);
+                    tiles.extend([query + start, n, first + start, prefix, *shared, own].map(|w| w as u32));
+                }
+                let p = attend::Params { queries: asking, first, prefix: *shared, heads, kv_heads, head_dim };
+                let part = |x: &[f32], row: usize, n: usize| x[row * kv_width..][..n * kv_width].to_vec();
+                let [keys, values] = [&k, &v].map(|x| [part(x, prefix, *shared), part(x, own, length)]);
+                let to = &mut want[query * width..][..asking * width];
+                attend::twin(p, to, [&keys[0], &keys[1]], [&values[0], &values[1]]);
+                own += length;
+                query += asking;
             }
-            let (heads, kv_heads, head_dim) = (self.heads, self.kv_heads, self.head_dim);
-            let p = attend::Params { queries: asking, first, prefix: self.prefix, heads, kv_heads, head_dim };
-            let part = |x: &[f32], row: usize, n: usize| x[row * kv_width..][..n * kv_width].to_vec();
-            let [keys, values] = [&k, &v].map(|x| [part(x, NOBODY, self.prefix), part(x, own, length)]);
-            let to = &mut want[query * width..][..asking * width];
-            attend::twin(p, to, [&keys[0], &keys[1]], [&values[0], &values[1]]);
-            own += length;
-            query += asking;
+            prefix += shared;
         }
-        let numbers = [self.heads, self.kv_heads, self.head_dim].map(|n| n as f64);
+        let numbers = [heads, kv_heads, head_dim].map(|n| n as f64);
         let got = emulate(kernel, dtype, &numbers, &[words(&q), words(&k), words(&v), tiles])?;
         Some([got, want])
     }
@@ -202,7 +208,8 @@ impl Packed {
 fn plain_attention_agrees_with_its_twin() {
     for (dtype, bound) in BOUNDS {
         for (heads, kv_heads, head_dim) in [(1, 1, 2), (4, 2, 16), (2, 1, 128), (2, 2, 34), (1, 1, 256)] {
-            let packed = Packed { heads, kv_heads, head_dim, prefix: 5, sequences: vec![[4, 4], [1, 1], [9, 3]] };
+            let batches = vec![(5, vec![[4, 4], [1, 1], [9, 3]]), (0, vec![[3, 2]]), (2, vec![[2, 1]])];
+            let packed = Packed { heads, kv_heads, head_dim, batches };
             let Some([got, want]) = packed.run("attend_plain", dtype, 3) else { return };
             close(&format!("{dtype} {heads} {kv_heads} {head_dim}"), &got, &want, bound);
         }
@@ -211,20 +218,24 @@ fn plain_attention_agrees_with_its_twin() {
 
 #[test]
 fn attention_on_matrix_instructions_agrees_with_its_twin() {
-    let run = |dtype, [heads, kv_heads, head_dim]: [usize; 3], prefix, sequences: &[[usize; 2]]| {
-        let packed = Packed { heads, kv_heads, head_dim, prefix, sequences: sequences.to_vec() };
+    let run = |dtype, [heads, kv_heads, head_dim]: [usize; 3], batches: &[(usize, &[Sequence])]| {
+        let owned = batches.iter().map(|(prefix, sequences)| (*prefix, sequences.to_vec())).collect();
+        let packed = Packed { heads, kv_heads, head_dim, batches: owned };
         let Some([got, want]) = packed.run("attend", dtype, 64 * kv_heads / heads) else { return };
         let bound = BOUNDS.iter().find(|(name, _)| *name == dtype).unwrap().1;
-        close(&format!("{dtype} {heads} {kv_heads} {head_dim} after {prefix}: {sequences:?}"), &got, &want, bound);
+        close(&format!("{dtype} {heads} {kv_heads} {head_dim}: {batches:?}"), &got, &want, bound);
     };
     // No prefix; the prefix's own rows; one row, one key.
-    run("bf16", [2, 1, 128], 0, &[[33, 33], [1, 1]]);
+    run("bf16", [2, 1, 128], &[(0, &[[33, 33], [1, 1]])]);
     // The 4B's and 8B's heads for one key/value head; a prefix that ends within a tile of keys, one at its end, one after it.
-    run("bf16", [4, 1, 128], 37, &[[20, 20], [70, 18]]);
-    run("bf16", [4, 1, 128], 64, &[[1, 1], [64, 1], [63, 2]]);
-    run("bf16", [4, 2, 64], 65, &[[70, 70], [3, 3]]);
+    run("bf16", [4, 1, 128], &[(37, &[[20, 20], [70, 18]])]);
+    run("bf16", [4, 1, 128], &[(64, &[[1, 1], [64, 1], [63, 2]])]);
+    run("bf16", [4, 2, 64], &[(65, &[[70, 70], [3, 3]])]);
     // Last rows only, as in the last layer, and a group that does not fill a tile.
-    run("f16", [16, 1, 64], 130, &[[5, 1], [60, 1], [1, 1]]);
-    run("f16", [3, 1, 128], 10, &[[120, 25]]);
-    run("f16", [1, 1, 64], 3, &[[66, 66]]);
+    run("f16", [16, 1, 64], &[(130, &[[5, 1], [60, 1], [1, 1]])]);
+    run("f16", [3, 1, 128], &[(10, &[[120, 25]])]);
+    run("f16", [1, 1, 64], &[(3, &[[66, 66]])]);
+    // Several clients, each with a prefix of its own or none.
+    run("bf16", [4, 1, 128], &[(37, &[[20, 20], [5, 1]]), (0, &[[9, 9]]), (66, &[[3, 3], [30, 2]])]);
+    run("f16", [2, 1, 64], &[(1, &[[2, 1]]), (64, &[[64, 64]]), (5, &[[70, 1]])]);
 }

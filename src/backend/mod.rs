@@ -37,9 +37,9 @@ pub struct KeptPrefix {
     /// The same on the devices that candle computes on.
     #[cfg(feature = "candle")]
     pub(crate) candle: candle::Kept,
-    /// The same for every replica.
+    /// The same for every replica; none where a replica has not met the prefix.
     #[cfg(feature = "candle")]
-    pub(crate) replicas: Vec<KeptPrefix>,
+    pub(crate) replicas: Vec<candle::Kept>,
 }
 
 /// Runs batches.
@@ -66,28 +66,22 @@ pub trait Backend: MaybeSend {
         None
     }
 
-    /// The logits of every sequence, in the batch's order.
-    fn logits<'a>(
-        &'a self,
-        batch: &'a Batch,
-        kept: &'a mut KeptPrefix,
-        pace: &'a dyn Pace,
-    ) -> BoxFuture<'a, Result<Vec<Logits>>>;
-
-    /// The logits of several batches, each with a prefix of its own and what is kept of it. One after the other, unless the backend can take them
-    /// through the layers together.
+    /// The logits of several batches that go through the layers together, each with a prefix of its own and what is kept of it.
     fn logits_together<'a>(
         &'a self,
         batches: &'a [Batch],
         kept: &'a mut [KeptPrefix],
         pace: &'a dyn Pace,
-    ) -> BoxFuture<'a, Result<Vec<Vec<Logits>>>> {
-        Box::pin(async move {
-            let mut all = Vec::with_capacity(batches.len());
-            for (batch, kept) in batches.iter().zip(kept) {
-                all.push(self.logits(batch, kept, pace).await?);
-            }
-            Ok(all)
-        })
+    ) -> BoxFuture<'a, Result<Vec<Vec<Logits>>>>;
+
+    /// The logits of every sequence of one batch, in its order.
+    fn logits<'a>(
+        &'a self,
+        batch: &'a Batch,
+        kept: &'a mut KeptPrefix,
+        pace: &'a dyn Pace,
+    ) -> BoxFuture<'a, Result<Vec<Logits>>> {
+        let (batches, kept) = (std::slice::from_ref(batch), std::slice::from_mut(kept));
+        Box::pin(async move { Ok(self.logits_together(batches, kept, pace).await?.into_iter().flatten().collect()) })
     }
 }

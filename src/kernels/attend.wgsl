@@ -46,13 +46,14 @@ struct Params {
     scale: f32, // 1 / sqrt(true D)
 }
 
-// 20 bytes. The key at position p is prefix row p where p < shared_keys, else row own + p - shared_keys.
+// 24 bytes. The key at position p is row prefix + p where p < shared_keys, else row own + p - shared_keys.
 struct Tile {
     row: u32,      // of q
     rows: u32,     // 1 to ROWS / HEADS
     position: u32, // of its first row
-    own: u32,
+    prefix: u32,
     shared_keys: u32,
+    own: u32,
 }
 
 // Dispatch: (tiles, heads / HEADS, 1). HEADS divides heads / kv_heads.
@@ -73,11 +74,9 @@ override STAGE: u32 = max(BLOCK * KEY_PITCH, VALUES * VECS);
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(1) @binding(0) var<storage, read_write> q: array<vec4<f32>>;          // [C, q_stride / 4] queries, then outputs
-@group(1) @binding(1) var<storage, read> keys: array<vec4<f32>>;             // [T, kv_stride / 4]
-@group(1) @binding(2) var<storage, read> values: array<vec4<f32>>;           // [T, kv_stride / 4]
-@group(1) @binding(3) var<storage, read> prefix_keys: array<vec4<f32>>;      // [shared, kv_stride / 4]
-@group(1) @binding(4) var<storage, read> prefix_values: array<vec4<f32>>;    // [shared, kv_stride / 4]
-@group(1) @binding(5) var<storage, read> tiles: array<Tile>;                 // [first_tile + tiles, or more]
+@group(1) @binding(1) var<storage, read> keys: array<vec4<f32>>;             // [P + T, kv_stride / 4] kept prefixes, then the batch
+@group(1) @binding(2) var<storage, read> values: array<vec4<f32>>;           // [P + T, kv_stride / 4]
+@group(1) @binding(3) var<storage, read> tiles: array<Tile>;                 // [first_tile + tiles, or more]
 
 var<workgroup> query_slice: array<vec4<f32>, QUERY_SLICE * ROWS>; // [QUERY_SLICE * 4, QUADS] one element of four rows
 var<workgroup> stage: array<vec4<f32>, STAGE>;                    // [BLOCK, KEY_PITCH] keys or [VALUES, VECS] values
@@ -98,6 +97,12 @@ fn fetch_query(tile: Tile, head: u32, r: u32, c: u32) -> vec4<f32> {
     return q[row_start(tile, head, r) + c] * (params.scale * LOG2_E);
 }
 
+/// Index in keys and values of the first vec4 of a position's row.
+fn key_row(tile: Tile, position: u32) -> u32 {
+    let shared_keys = position < tile.shared_keys;
+    return (select(tile.own - tile.shared_keys, tile.prefix, shared_keys) + position) * (params.kv_stride / 4u);
+}
+
 fn store(tile: Tile, head: u32, r: u32, lane: u32, a: vec4<f32>, b: vec4<f32>) {
     if r / HEADS < tile.rows {
         let at = row_start(tile, head, r) + lane;
@@ -115,7 +120,6 @@ fn attend(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
     let tile = tiles[params.first_tile + workgroup.x];
     let head = workgroup.y * HEADS;
     let kv = head / (params.heads / params.kv_heads) * VECS;
-    let kv_stride = params.kv_stride / 4u;
     let end = tile.position + tile.rows;
     let lane = local % LANES;
     let quad = local / LANES;
@@ -163,11 +167,7 @@ fn attend(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
                 let key = start + i / SLICE;
                 var k = vec4<f32>();
                 if key < end && c < VECS {
-                    if key < tile.shared_keys {
-                        k = prefix_keys[key * kv_stride + kv + c];
-                    } else {
-                        k = keys[(tile.own + key - tile.shared_keys) * kv_stride + kv + c];
-                    }
+                    k = keys[key_row(tile, key) + kv + c];
                 }
                 stage[i / SLICE * KEY_PITCH + i % SLICE] = k;
             }
@@ -224,11 +224,7 @@ fn attend(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation
                 let key = start + v0 + i / VECS;
                 var v = vec4<f32>();
                 if key < end {
-                    if key < tile.shared_keys {
-                        v = prefix_values[key * kv_stride + kv + i % VECS];
-                    } else {
-                        v = values[(tile.own + key - tile.shared_keys) * kv_stride + kv + i % VECS];
-                    }
+                    v = values[key_row(tile, key) + kv + i % VECS];
                 }
                 stage[i] = v;
             }

@@ -45,6 +45,11 @@ impl Batch {
         if self.prefix == Prefix::Kept { 0 } else { self.shared }
     }
 
+    /// Rows of a kept prefix, whose keys and values come from elsewhere.
+    pub fn kept_rows(&self) -> usize {
+        self.shared - self.prefix_rows()
+    }
+
     /// `rows` cut at the borders of sequences, and into pieces of at most `most(position of the first row)` rows.
     pub fn pieces(&self, rows: &Rows, most: impl Fn(usize) -> usize) -> Vec<Piece> {
         let prefix = 0..self.prefix_rows();

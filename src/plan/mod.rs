@@ -5,9 +5,11 @@
 mod batch;
 mod forward;
 mod joined;
+mod shares;
 mod step;
 
 pub use batch::{Batch, Before, Piece, Prefix, Span, pack};
 pub use forward::{Size, forward};
-pub use joined::Joined;
+pub use joined::{Joined, Tile};
+pub use shares::{Share, passes, shares};
 pub use step::{MatrixName, NormName, Rows, Slot, Step};

@@ -60,6 +60,19 @@ pub enum MatrixName {
     Down,
 }
 
+impl MatrixName {
+    /// The one that this names, of a layer's q, k, v, o and down.
+    pub fn of<T>(self, [q, k, v, o, down]: [T; 5]) -> T {
+        match self {
+            Self::Q => q,
+            Self::K => k,
+            Self::V => v,
+            Self::O => o,
+            Self::Down => down,
+        }
+    }
+}
+
 /// A norm's weight vector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs)]

@@ -208,20 +208,17 @@ async fn cuda(
     let mut fits = true;
     if places.len() > 1 {
         for &place in &places {
-            fits &= free_bytes(place)? >= need;
+            fits &= free_bytes(place)?.is_none_or(|free| free >= need);
         }
     }
     let groups: Vec<&[Place]> = if fits { places.chunks(1).collect() } else { vec![&places] };
-    let mut backends: Vec<Box<dyn Backend>> = Vec::new();
+    let mut replicas = Vec::new();
     for group in groups {
-        let backend = Candle::load(Loading::new(file, answers, &mut *progress), group, None).await?;
-        info.warnings.extend_from_slice(backend.warnings());
-        backends.push(Box::new(backend));
+        let replica = Candle::load(Loading::new(file, answers, &mut *progress), group, None).await?;
+        info.warnings.extend_from_slice(replica.warnings());
+        replicas.push(replica);
     }
-    match backends.len() {
-        1 => Ok(backends.remove(0)),
-        _ => Ok(Box::new(Replicas::new(backends)?)),
-    }
+    Ok(if replicas.len() == 1 { Box::new(replicas.remove(0)) } else { Box::new(Replicas::new(replicas)?) })
 }
 
 #[cfg(test)]

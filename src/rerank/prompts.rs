@@ -76,7 +76,7 @@ impl Reranker {
         self.prefixes().holds(shared)
     }
 
-    /// The logits of some documents of several queries, a list a part: in one pass over the weights, where the backend can. Scores are those
+    /// The logits of some documents of several queries, a list a part, in one pass over the weights. Scores are those
     /// of each query by itself, on the CPU to the last bit. What was computed of a prefix is kept, as [`Self::keep_prefixes`] says.
     ///
     /// # Errors

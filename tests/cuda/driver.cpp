@@ -51,7 +51,7 @@ Result cuDeviceGet(int *device, int n) { return n < CARDS ? (*device = n, OK) : 
 Result cuDeviceGetName(char *name, int length, int) { return snprintf(name, length, "no card"), OK; }
 Result cuDeviceGetAttribute(int *value, int attribute, int) {
     switch (attribute) {
-    case 75: *value = 9; break;   // compute capability 9.0
+    case 75: *value = getenv("DRIVER_CAPABILITY") ? atoi(getenv("DRIVER_CAPABILITY")) : 9; break; // compute capability
     case 76: *value = 0; break;
     case 115: *value = 1; break;  // memory pools
     default: *value = 0;

@@ -2,7 +2,7 @@
 //!
 //! T rows in the batch, C in a chunk; all of it is freed after the batch. Numbers of the computing type take `a` bytes.
 
-use super::network::Network;
+use super::place::{Place, free_bytes};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::Config,
@@ -20,6 +20,9 @@ const FEWEST_ROWS: u64 = 1024;
 const HOST_ROWS: usize = 1 << 20;
 /// The part of the free memory that is left to others: cuBLAS's own, what lies between allocations.
 const LEFT: u64 = 8;
+/// Bytes for kept prefixes, and the part of the free memory that they may take at most.
+const KEPT: u64 = 512 << 20;
+const KEPT_PART: u64 = 16;
 
 /// About how many bytes a batch of `rows` rows takes on each device, in a computing type of `a` bytes.
 pub fn batch_bytes(config: &Config, rows: u64, a: u64) -> u64 {
@@ -58,16 +61,30 @@ pub(super) fn chunk(rows: usize) -> usize {
     rows.div_ceil(rows.div_ceil(CHUNK).max(1)).next_multiple_of(TILE)
 }
 
-/// Rows that a batch should have, and can have, in the memory that the weights left.
+/// What a device has memory for beside the weights.
+pub(super) struct Room {
+    /// Rows that a batch should have.
+    pub(super) should: usize,
+    /// Rows that it can have.
+    pub(super) can: usize,
+    /// Bytes for the keys and values of kept prefixes.
+    pub(super) kept: u64,
+}
+
+/// The room on the fullest of `places`, for numbers of `a` bytes.
 ///
 /// # Errors
-/// `oom` if it is too little for a query and a passage.
-pub(super) fn rows(network: &Network) -> Result<[usize; 2]> {
-    let config = &network.config;
+/// `oom` if it is too little for a query and a passage; what asking a card gives.
+pub(super) fn room(config: &Config, a: u64, places: &[Place]) -> Result<Room> {
     let should = good_rows(config);
-    let Some(free) = free_bytes(network)? else { return Ok([should as usize, HOST_ROWS]) };
-    let a = network.compute.size_in_bytes() as u64;
-    let room = free - free / LEFT;
+    let mut least: Option<u64> = None;
+    for &place in places {
+        let free = free_bytes(place)?;
+        least = least.into_iter().chain(free).min();
+    }
+    let Some(free) = least else { return Ok(Room { should: should as usize, can: HOST_ROWS, kept: KEPT }) };
+    let kept = KEPT.min(free / KEPT_PART);
+    let room = free - free / LEFT - kept;
     let chunk = CHUNK as u64 * chunk_row_bytes(config, a);
     let small = room / (row_bytes(config, a) + chunk_row_bytes(config, a));
     let can = room.saturating_sub(chunk) / row_bytes(config, a);
@@ -79,27 +96,8 @@ pub(super) fn rows(network: &Network) -> Result<[usize; 2]> {
             batch_bytes(config, FEWEST_ROWS, a) >> 20
         )));
     }
-    Ok([should.min(can), can.min(1 << 30)].map(|n| n as usize))
-}
-
-/// Bytes that are free on the fullest card; none on the processor.
-fn free_bytes(network: &Network) -> Result<Option<u64>> {
-    #[cfg(feature = "cuda")]
-    {
-        let mut least = None;
-        for device in &network.devices {
-            if let candle_core::Device::Cuda(device) = device {
-                let free = super::cuda::free_bytes(device).map_err(super::failed)?;
-                least = Some(least.map_or(free, |l: u64| l.min(free)));
-            }
-        }
-        Ok(least)
-    }
-    #[cfg(not(feature = "cuda"))]
-    {
-        let _ = network;
-        Ok(None)
-    }
+    let [should, can] = [should.min(can), can.min(1 << 30)].map(|n| n as usize);
+    Ok(Room { should, can, kept })
 }
 
 #[cfg(test)]

@@ -16,16 +16,16 @@ mod run;
 
 pub use memory::{batch_bytes, weight_bytes};
 pub use place::{Place, cards, free_bytes};
-pub use replicas::{Replicas, shares};
+pub use replicas::Replicas;
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
 use network::Network;
 
 use super::{Backend, KeptPrefix, Pace};
 use crate::{
     error::{Error, ErrorKind, Result},
     model::Logits,
-    plan::Batch,
+    plan::{Batch, Share, passes},
     weights::{self, BoxFuture, Loading},
 };
 
@@ -65,8 +65,7 @@ pub(crate) type Kept = Vec<[Tensor; 2]>;
 /// Runs plans on a card, or on several that share the layers.
 pub struct Candle {
     network: Network,
-    /// Rows that a batch should have, and can have.
-    rows: [usize; 2],
+    room: memory::Room,
 }
 
 impl Candle {
@@ -78,8 +77,47 @@ impl Candle {
         let first = *places.first().ok_or_else(|| Error::bad_input("no device to compute on"))?;
         let compute = compute.unwrap_or_else(|| Compute::of(loading.main_dtype(), first));
         let network = Network::load(loading, places, compute).await?;
-        let rows = memory::rows(&network)?;
-        Ok(Self { network, rows })
+        let room = memory::room(&network.config, network.compute.size_in_bytes() as u64, places)?;
+        Ok(Self { network, room })
+    }
+
+    /// Takes at most so many rows in a pass, though the device may have memory for more: it is shared with others.
+    #[must_use]
+    pub fn within(mut self, rows: usize) -> Self {
+        self.room.should = self.room.should.min(rows);
+        self.room.can = self.room.can.min(rows);
+        self
+    }
+
+    /// The logits of several batches, `kept` one of each: in one pass, or in as few as the device has memory for.
+    async fn run(&self, batches: &[Batch], mut kept: Vec<&mut Kept>, pace: &dyn Pace) -> Result<Vec<Vec<Logits>>> {
+        let most = self.room.can;
+        let mut all: Vec<Vec<Logits>> = batches.iter().map(|b| Vec::with_capacity(b.spans.len())).collect();
+        for Share { of, batches } in passes(batches, most) {
+            let rows: usize = batches.iter().map(|b| b.tokens.len()).sum();
+            if rows > most {
+                let what = format!("{rows} tokens at once; the device has memory for {most}");
+                return Err(Error::new(ErrorKind::OutOfMemory, what)
+                    .hint("cut documents by a smaller maximum length, or use a larger card"));
+            }
+            let mut in_pass: Vec<&mut Kept> = Vec::with_capacity(of.len());
+            in_pass.extend(kept.iter_mut().enumerate().filter(|(i, _)| of.contains(i)).map(|(_, kept)| &mut **kept));
+            for (i, logits) in of.into_iter().zip(run::run(&self.network, &batches, in_pass, pace).await?) {
+                all[i].extend(logits);
+            }
+        }
+        Ok(all)
+    }
+
+    /// What another replica kept of a prefix, on this one's devices.
+    fn adopt(&self, kept: &Kept) -> Result<Kept> {
+        let layer = |(layer, [keys, values]): (&network::Layer, &[Tensor; 2])| {
+            let device = &self.network.devices[layer.at];
+            // Through the host, as between the layers.
+            let bring = |t: &Tensor| t.to_device(&Device::Cpu)?.to_device(device);
+            Ok([bring(keys)?, bring(values)?])
+        };
+        self.network.layers.iter().zip(kept).map(layer).collect::<candle_core::Result<_>>().map_err(failed)
     }
 
     /// What a user should know: where a kernel of ours was found wrong on this card and is not used.
@@ -93,32 +131,25 @@ impl Backend for Candle {
         if self.network.is_on_card() { "cuda" } else { "candle" }
     }
 
+    fn kept_bytes(&self) -> u64 {
+        self.room.kept
+    }
+
     fn batch_rows(&self, shared: usize) -> usize {
-        let [should, can] = self.rows;
-        should.max(2 * shared).min(can)
+        self.room.should.max(2 * shared).min(self.room.can)
     }
 
     fn most_rows(&self) -> Option<usize> {
-        Some(self.rows[1])
+        Some(self.room.can)
     }
 
-    fn logits<'a>(
+    fn logits_together<'a>(
         &'a self,
-        batch: &'a Batch,
-        kept: &'a mut KeptPrefix,
+        batches: &'a [Batch],
+        kept: &'a mut [KeptPrefix],
         pace: &'a dyn Pace,
-    ) -> BoxFuture<'a, Result<Vec<Logits>>> {
-        Box::pin(async move {
-            let (rows, most) = (batch.tokens.len(), self.rows[1]);
-            if rows > most {
-                return Err(Error::new(
-                    ErrorKind::OutOfMemory,
-                    format!("{rows} tokens at once; the device has memory for {most}"),
-                )
-                .hint("cut documents by a smaller maximum length, or use a larger card"));
-            }
-            run::run(&self.network, batch, &mut kept.candle, pace).await
-        })
+    ) -> BoxFuture<'a, Result<Vec<Vec<Logits>>>> {
+        Box::pin(async move { self.run(batches, kept.iter_mut().map(|k| &mut k.candle).collect(), pace).await })
     }
 }
 

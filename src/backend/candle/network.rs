@@ -15,6 +15,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     kernels::{head_norm_rope, noise},
     model::{Config, Head},
+    plan::Tile,
     weights::{Loading, Matrix},
 };
 
@@ -139,6 +140,7 @@ impl Network {
                 down: layer.down,
             });
         }
+        check_products(&layers, &devices, compute)?;
         loading.finish()?;
         let turns = devices.iter().map(|_| Mutex::default()).collect();
         Ok(Self { config, compute, devices, layers, embedding, output_norm, head, plain, warnings, turns })
@@ -186,6 +188,43 @@ impl Network {
     }
 }
 
+/// Refuses a device whose quantised products are wrong: candle's kernels for them do not say so where they were compiled for other cards. One
+/// matrix of each type is tried, with few rows and with many, which other kernels take.
+fn check_products(layers: &[Layer], devices: &[Device], compute: DType) -> Result<()> {
+    /// Largest error as a part of the result. Inputs of 8 bits give a hundredth.
+    const BOUND: f32 = 0.1;
+    let mut known = Vec::new();
+    for layer in layers {
+        let device = &devices[layer.at];
+        for product in [&layer.k, &layer.v, &layer.q, &layer.o, &layer.gate, &layer.up, &layer.down] {
+            let Product::Quantised(w) = product else { continue };
+            let kind = (layer.at, w.dtype());
+            if known.contains(&kind) {
+                continue;
+            }
+            known.push(kind);
+            let error = |rows: usize| -> candle_core::Result<f32> {
+                let width = w.shape().dims2()?.1;
+                let x = Tensor::from_vec(noise(1, rows * width), (rows, width), device)?.to_dtype(compute)?;
+                let want = x.to_dtype(DType::F32)?.matmul(&w.dequantize(device)?.t()?)?;
+                let off = (product.apply(&x)?.to_dtype(DType::F32)? - &want)?;
+                let size = |t: &Tensor| t.sqr()?.sum_all()?.to_scalar::<f32>();
+                Ok((size(&off)? / size(&want)?).sqrt())
+            };
+            for rows in [1, 70] {
+                let error = error(rows).map_err(failed)?;
+                if error.is_nan() || error > BOUND {
+                    let what =
+                        format!("products of {:?} matrices are off by {error} of their size on this card", w.dtype());
+                    return Err(Error::new(ErrorKind::DeviceLost, what)
+                        .hint("build for this card: CUDA_COMPUTE_CAP is its compute capability without the point"));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
 fn on(vector: Vec<f32>, device: &Device) -> Result<Tensor> {
     let len = vector.len();
     Tensor::from_vec(vector, len, device).map_err(failed)
@@ -208,7 +247,7 @@ fn attention(config: &Config, compute: DType, devices: &[Device]) -> Result<(boo
             };
             let (q, k, v) = (rows(1, own, heads)?, rows(2, prefix + own, kv_heads)?, rows(3, prefix + own, kv_heads)?);
             let most = ops::TILE_ROWS / (heads / kv_heads);
-            let tiles = (0..own).step_by(most).map(|start| ops::Tile {
+            let tiles = (0..own).step_by(most).map(|start| Tile {
                 query: start as u32,
                 rows: most.min(own - start) as u32,
                 first: (prefix + start) as u32,

@@ -5,6 +5,10 @@ use candle_core::Device;
 use super::failed;
 use crate::error::{Error, ErrorKind, Result};
 
+/// The compute capability that the kernels are compiled for.
+#[cfg(feature = "cuda")]
+const LEAST: i32 = 8;
+
 /// Where a replica computes, or some of its layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -22,18 +26,17 @@ pub fn cards() -> usize {
     0
 }
 
-/// Bytes that are free on a card; the processor is not asked and has all there can be.
+/// Bytes that are free on a card once all that is queued there is done; of the processor nobody knows.
 ///
 /// # Errors
 /// As [`Place::check`], and `device-lost` where the card does not start.
-pub fn free_bytes(place: Place) -> Result<u64> {
-    #[cfg(feature = "cuda")]
-    if let Place::Card(n) = place {
-        place.check()?;
-        return super::cuda::free_bytes_of(n).map_err(failed);
+pub fn free_bytes(place: Place) -> Result<Option<u64>> {
+    place.check()?;
+    match place {
+        #[cfg(feature = "cuda")]
+        Place::Card(n) => super::cuda::free_bytes(n).map(Some).map_err(failed),
+        _ => Ok(None),
     }
-    let _ = place;
-    Ok(u64::MAX)
 }
 
 impl Place {
@@ -63,6 +66,13 @@ impl Place {
         let device = Device::new_cuda_with_stream(n).map_err(failed)?;
         #[cfg(feature = "cuda")]
         if let Device::Cuda(device) = &device {
+            let [major, minor] = super::cuda::capability(device).map_err(failed)?;
+            if major < LEAST {
+                let what = format!("the card has compute capability {major}.{minor}, {LEAST}.0 is the least");
+                return Err(Error::new(ErrorKind::NoDevice, what)
+                    .at(format!("device cuda:{n}"))
+                    .hint("compute with --device gpu, which takes older cards, or cpu"));
+            }
             super::cuda::prepare(device).map_err(failed)?;
         }
         Ok(device)

@@ -1,114 +1,105 @@
-//! Several replicas of a model, each on devices of its own: the sequences of a batch are shared out.
+//! Several replicas of a model, each on devices of its own: the sequences of all batches are shared out, and each replica takes its share in one pass.
 
 use std::thread;
 
 use futures::executor::block_on;
 
+use super::{Candle, Kept};
 use crate::{
     backend::{Backend, KeptPrefix, Pace},
     error::{Error, ErrorKind, Result},
     model::Logits,
-    plan::{Batch, Prefix, Span},
+    plan::{Batch, Prefix, Share, shares},
     weights::BoxFuture,
 };
 
-/// Backends that answer alike.
+/// One model several times.
 pub struct Replicas {
-    backends: Vec<Box<dyn Backend>>,
+    replicas: Vec<Candle>,
 }
 
 impl Replicas {
     /// # Errors
     /// `bad-input` for none.
-    pub fn new(backends: Vec<Box<dyn Backend>>) -> Result<Self> {
-        if backends.is_empty() {
+    pub fn new(replicas: Vec<Candle>) -> Result<Self> {
+        if replicas.is_empty() {
             return Err(Error::bad_input("no replica to compute with"));
         }
-        Ok(Self { backends })
+        Ok(Self { replicas })
     }
-}
 
-/// `batch` in at most `count` batches of about equally many rows, its sequences in their order. Each has the prefix that `batch` has: where that
-/// is computed, each computes it.
-pub fn shares(batch: &Batch, count: usize) -> Vec<Batch> {
-    let prefix = batch.prefix_rows();
-    let total = batch.tokens.len() - prefix;
-    let mut shares: Vec<Batch> = Vec::new();
-    let mut done = 0;
-    for span in &batch.spans {
-        // A sequence goes where its middle lies.
-        let share = (2 * done + span.rows.len()) * count / (2 * total.max(1));
-        done += span.rows.len();
-        if shares.is_empty() || share >= shares.len() {
-            shares.push(Batch {
-                tokens: batch.tokens[..prefix].to_vec(),
-                positions: batch.positions[..prefix].to_vec(),
-                spans: Vec::new(),
-                shared: batch.shared,
-                prefix: batch.prefix,
-            });
+    /// Makes room for what is kept, and brings kept prefixes to the replicas that need them: now, while none has work that the copy would wait for.
+    fn prepare(&self, batches: &[Batch], kept: &mut [KeptPrefix], shares: &[Share]) -> Result<()> {
+        for (batch, kept) in batches.iter().zip(&mut *kept) {
+            if batch.prefix == Prefix::Keep {
+                kept.replicas.clear();
+            }
+            kept.replicas.resize_with(self.replicas.len(), Kept::default);
         }
-        let to = shares.last_mut().expect("one was pushed");
-        let start = to.tokens.len();
-        to.tokens.extend_from_slice(&batch.tokens[span.rows.clone()]);
-        to.positions.extend_from_slice(&batch.positions[span.rows.clone()]);
-        to.spans.push(Span { rows: start..to.tokens.len(), shared: span.shared });
+        for (at, share) in shares.iter().enumerate() {
+            for &i in share.of.iter().filter(|&&i| batches[i].prefix == Prefix::Kept) {
+                let of_replicas = &mut kept[i].replicas;
+                if of_replicas[at].is_empty() {
+                    let known = of_replicas.iter().find(|k| !k.is_empty());
+                    let known = known.expect("a prefix is known where a replica has kept it");
+                    of_replicas[at] = self.replicas[at].adopt(known)?;
+                }
+            }
+        }
+        Ok(())
     }
-    shares
 }
 
 impl Backend for Replicas {
     fn device(&self) -> &str {
-        self.backends[0].device()
+        self.replicas[0].device()
     }
 
     fn kept_bytes(&self) -> u64 {
-        self.backends[0].kept_bytes()
+        self.replicas.iter().map(Backend::kept_bytes).min().unwrap_or(0)
     }
 
+    /// Enough for all.
     fn batch_rows(&self, shared: usize) -> usize {
-        self.backends.iter().map(|b| b.batch_rows(shared)).min().unwrap_or(0).saturating_mul(self.backends.len())
+        self.replicas.iter().map(|r| r.batch_rows(shared)).min().unwrap_or(0).saturating_mul(self.replicas.len())
     }
 
     fn most_rows(&self) -> Option<usize> {
-        self.backends.iter().filter_map(|b| b.most_rows()).min()
+        self.replicas.iter().filter_map(Backend::most_rows).min()
     }
 
-    fn logits<'a>(
+    fn logits_together<'a>(
         &'a self,
-        batch: &'a Batch,
-        kept: &'a mut KeptPrefix,
+        batches: &'a [Batch],
+        kept: &'a mut [KeptPrefix],
         pace: &'a dyn Pace,
-    ) -> BoxFuture<'a, Result<Vec<Logits>>> {
+    ) -> BoxFuture<'a, Result<Vec<Vec<Logits>>>> {
         Box::pin(async move {
-            let mut shares = shares(batch, self.backends.len());
-            if batch.prefix == Prefix::Keep && !kept.replicas.is_empty() {
-                kept.replicas.clear();
-            }
-            kept.replicas.resize_with(self.backends.len(), KeptPrefix::default);
-            // A batch of few sequences leaves replicas without the prefix, which later batches expect everywhere: they get it from a sequence that is
-            // asked twice.
-            if batch.prefix == Prefix::Keep {
-                while shares.len() < self.backends.len() {
-                    shares.push(shares[0].clone());
+            let shares = shares(batches, self.replicas.len());
+            self.prepare(batches, kept, &shares)?;
+            // What each share's batches keep, in the order of its batches.
+            let mut of_shares: Vec<Vec<&mut Kept>> = shares.iter().map(|s| Vec::with_capacity(s.of.len())).collect();
+            for (i, kept) in kept.iter_mut().enumerate() {
+                for ((share, of_share), kept) in shares.iter().zip(&mut of_shares).zip(&mut kept.replicas) {
+                    if share.of.contains(&i) {
+                        of_share.push(kept);
+                    }
                 }
             }
-            let asked = batch.spans.len();
-            let results: Vec<Result<Vec<Logits>>> = thread::scope(|scope| {
-                let workers: Vec<_> = shares
-                    .iter()
-                    .zip(&self.backends)
-                    .zip(&mut kept.replicas)
-                    .map(|((share, backend), kept)| scope.spawn(move || block_on(backend.logits(share, kept, pace))))
+            let results: Vec<Result<Vec<Vec<Logits>>>> = thread::scope(|scope| {
+                let work = shares.iter().zip(&self.replicas).zip(of_shares);
+                let workers: Vec<_> = work
+                    .map(|((share, replica), kept)| scope.spawn(|| block_on(replica.run(&share.batches, kept, pace))))
                     .collect();
                 workers.into_iter().map(|w| w.join().unwrap_or_else(|_| Err(panicked()))).collect()
             });
-            let mut logits = Vec::with_capacity(asked);
-            for result in results {
-                logits.extend(result?);
+            let mut all: Vec<Vec<Logits>> = batches.iter().map(|b| Vec::with_capacity(b.spans.len())).collect();
+            for (share, result) in shares.iter().zip(results) {
+                for (&i, logits) in share.of.iter().zip(result?) {
+                    all[i].extend(logits);
+                }
             }
-            logits.truncate(asked);
-            Ok(logits)
+            Ok(all)
         })
     }
 }

@@ -8,35 +8,37 @@ use super::{
     Kept, failed,
     memory::chunk,
     network::{Layer, Network},
-    ops::{self, TILE_ROWS, Tile, Tiles},
+    ops::{self, TILE_ROWS, Tiles},
     place::Fences,
 };
 use crate::{
     backend::Pace,
     error,
     model::Logits,
-    plan::{Batch, MatrixName, NormName, Prefix, Rows, Slot, Step, forward},
+    plan::{Batch, Joined, MatrixName, NormName, Rows, Slot, Step, forward},
 };
 
-/// The logits of every sequence of `batch`.
+/// The logits of every sequence of `batches`, in one pass; `kept` is one of each.
 ///
 /// # Errors
 /// `bad-input`, `oom`, `device-lost`, `aborted`, or `bad-model` for a logit that is no number.
 pub(super) async fn run(
     network: &Network,
-    batch: &Batch,
-    kept: &mut Kept,
+    batches: &[Batch],
+    kept: Vec<&mut Kept>,
     pace: &dyn Pace,
-) -> error::Result<Vec<Logits>> {
-    let residual = network.embed(&batch.tokens)?;
-    let mut run = Run::new(network, batch, kept, residual).map_err(failed)?;
-    for step in forward(network.layers.len(), batch, chunk(batch.tokens.len())) {
+) -> error::Result<Vec<Vec<Logits>>> {
+    let joined = Joined::new(batches);
+    let residual = network.embed(&joined.tokens())?;
+    let mut run = Run::new(network, &joined, kept, residual).map_err(failed)?;
+    for step in forward(network.layers.len(), &joined, chunk(joined.rows())) {
         run.step(&step).map_err(failed)?;
         if matches!(step, Step::Layer(_)) {
             pace.breathe().await?;
         }
     }
-    run.results.chunks_exact(network.config.hidden).map(|row| network.head.judge(row)).collect()
+    let logits = run.results.chunks_exact(network.config.hidden).map(|row| network.head.judge(row));
+    Ok(joined.by_batch(logits.collect::<error::Result<_>>()?))
 }
 
 /// What is on the device of the layer in hand.
@@ -47,7 +49,7 @@ struct Here {
     turns: [Tensor; 2],
     /// `[S]` the last rows.
     last_rows: Tensor,
-    /// `[P + T, kv_heads * D]` keys and values: of the P rows of a kept prefix, then of the batch.
+    /// `[P + T, kv_heads * D]` keys and values: of the P rows of kept prefixes, then of the batches.
     keys: Tensor,
     values: Tensor,
     tiles: HashMap<Rows, Tiles>,
@@ -55,8 +57,9 @@ struct Here {
 
 struct Run<'a> {
     network: &'a Network,
-    batch: &'a Batch,
-    kept: &'a mut Kept,
+    batches: &'a Joined<'a>,
+    /// One a batch.
+    kept: Vec<&'a mut Kept>,
     layer: usize,
     here: Here,
     fences: Fences,
@@ -73,18 +76,19 @@ struct Run<'a> {
 }
 
 impl Here {
-    fn new(network: &Network, batch: &Batch, at: usize) -> Result<Self> {
+    fn new(network: &Network, batches: &Joined, at: usize) -> Result<Self> {
         let (c, device) = (&network.config, &network.devices[at]);
-        let most = batch.positions.iter().copied().max().unwrap_or(0) as usize;
-        let last: Vec<u32> = batch.last_rows().map(|r| r as u32).collect();
-        let last_positions: Vec<u32> = batch.last_rows().map(|r| batch.positions[r]).collect();
+        let (positions, last) = (batches.positions(), batches.last_rows());
+        let most = positions.iter().copied().max().unwrap_or(0) as usize;
+        let last_positions: Vec<u32> = last.iter().map(|&row| positions[row]).collect();
+        let last: Vec<u32> = last.into_iter().map(|row| row as u32).collect();
         let turns =
             |positions: &[u32]| network.turns(at, &Tensor::from_slice(positions, positions.len(), device)?, most);
-        let rows = kept_rows(batch) + batch.tokens.len();
+        let rows = batches.kept_rows() + batches.rows();
         Ok(Self {
             at,
             device: device.clone(),
-            turns: [turns(&batch.positions)?, turns(&last_positions)?],
+            turns: [turns(&positions)?, turns(&last_positions)?],
             last_rows: Tensor::from_slice(&last, last.len(), device)?,
             keys: Tensor::zeros((rows, c.kv_width()), network.compute, device)?,
             values: Tensor::zeros((rows, c.kv_width()), network.compute, device)?,
@@ -97,36 +101,20 @@ impl Here {
     }
 }
 
-/// Rows before the batch's in the keys and values: those of a prefix that an earlier batch kept.
-fn kept_rows(batch: &Batch) -> usize {
-    if batch.prefix == Prefix::Kept { batch.shared } else { 0 }
-}
-
-/// Tiles of at most `most` query rows for `rows`.
-fn tiles(batch: &Batch, rows: &Rows, most: usize) -> Vec<Tile> {
-    let before = kept_rows(batch);
-    let tile = |p: crate::plan::Piece| Tile {
-        query: p.rows.start as u32,
-        rows: p.rows.len() as u32,
-        first: p.first as u32,
-        prefix: 0,
-        shared: p.shared as u32,
-        own: (before + p.own.start) as u32,
-    };
-    batch.pieces(rows, |_| most).into_iter().map(tile).collect()
-}
-
 impl<'a> Run<'a> {
-    fn new(network: &'a Network, batch: &'a Batch, kept: &'a mut Kept, residual: Tensor) -> Result<Self> {
-        if batch.prefix == Prefix::Keep {
-            kept.clear();
-        }
+    fn new(
+        network: &'a Network,
+        batches: &'a Joined<'a>,
+        mut kept: Vec<&'a mut Kept>,
+        residual: Tensor,
+    ) -> Result<Self> {
+        batches.keep().for_each(|(i, _)| kept[i].clear());
         Ok(Self {
             network,
-            batch,
+            batches,
             kept,
             layer: 0,
-            here: Here::new(network, batch, 0)?,
+            here: Here::new(network, batches, 0)?,
             fences: Fences::default(),
             residual,
             last: None,
@@ -148,9 +136,10 @@ impl<'a> Run<'a> {
             Step::MatMul { weight, from, to, rows } => self.matmul(*weight, *from, *to, rows),
             Step::HeadNormRope { slot, rows } => self.head_norm_rope(*slot, rows),
             Step::KeepPrefix(_) => {
-                let rows = self.batch.shared;
-                let copy = |t: &Tensor| t.narrow(0, 0, rows)?.force_contiguous();
-                self.kept.push([copy(&self.here.keys)?, copy(&self.here.values)?]);
+                for (i, rows) in self.batches.keep() {
+                    let copy = |t: &Tensor| t.narrow(0, rows.start, rows.len())?.force_contiguous();
+                    self.kept[i].push([copy(&self.here.keys)?, copy(&self.here.values)?]);
+                }
                 Ok(())
             }
             Step::Attend { rows, .. } => self.attend(rows),
@@ -183,14 +172,14 @@ impl<'a> Run<'a> {
         if at != self.here.at {
             self.settle()?;
             self.scratch.clear();
-            self.here = Here::new(self.network, self.batch, at)?;
+            self.here = Here::new(self.network, self.batches, at)?;
             // Through the host, which waits for the one device before the other begins.
             self.residual = self.residual.to_device(&Device::Cpu)?.to_device(&self.here.device)?;
         }
-        if self.batch.prefix == Prefix::Kept {
-            let [keys, values] = &self.kept[i];
-            self.here.keys.slice_set(keys, 0, 0)?;
-            self.here.values.slice_set(values, 0, 0)?;
+        for (batch, row) in self.batches.kept() {
+            let [keys, values] = &self.kept[batch][i];
+            self.here.keys.slice_set(keys, 0, row)?;
+            self.here.values.slice_set(values, 0, row)?;
         }
         Ok(())
     }
@@ -238,15 +227,9 @@ impl<'a> Run<'a> {
 
     fn matmul(&mut self, weight: MatrixName, from: Slot, to: Slot, rows: &Rows) -> Result<()> {
         let layer = self.layer();
-        let w = match weight {
-            MatrixName::Q => &layer.q,
-            MatrixName::K => &layer.k,
-            MatrixName::V => &layer.v,
-            MatrixName::O => &layer.o,
-            MatrixName::Down => &layer.down,
-        };
+        let w = weight.of([&layer.q, &layer.k, &layer.v, &layer.o, &layer.down]);
         let y = w.apply(self.slot(from))?;
-        let row = kept_rows(self.batch) + rows.start();
+        let row = self.batches.kept_rows() + rows.start();
         match to {
             Slot::Key => self.here.keys.slice_set(&y, 0, row),
             Slot::Value => self.here.values.slice_set(&y, 0, row),
@@ -265,7 +248,7 @@ impl<'a> Run<'a> {
     fn head_norm_rope(&mut self, slot: Slot, rows: &Rows) -> Result<()> {
         let (layer, eps, turns) = (self.layer(), self.network.config.rms_eps, self.here.turns(rows)?);
         if slot == Slot::Key {
-            let keys = self.here.keys.narrow(0, kept_rows(self.batch) + rows.start(), rows.len())?;
+            let keys = self.here.keys.narrow(0, self.batches.kept_rows() + rows.start(), rows.len())?;
             return ops::head_norm_rope(&keys, &layer.k_norm, &turns, eps);
         }
         ops::head_norm_rope(self.slot(slot), &layer.q_norm, &turns, eps)
@@ -275,7 +258,7 @@ impl<'a> Run<'a> {
         let c = &self.network.config;
         if !self.here.tiles.contains_key(rows) {
             let most = (TILE_ROWS * c.kv_heads / c.heads).max(1);
-            let tiles = Tiles::new(tiles(self.batch, rows, most), &self.here.device)?;
+            let tiles = Tiles::new(self.batches.tiles(rows, most), &self.here.device)?;
             self.here.tiles.insert(rows.clone(), tiles);
         }
         let qkv = [self.slot(Slot::Query), &self.here.keys, &self.here.values];

@@ -124,16 +124,6 @@ impl Backend for Cpu {
         self.frame.rows
     }
 
-    fn logits<'a>(
-        &'a self,
-        batch: &'a Batch,
-        kept: &'a mut KeptPrefix,
-        pace: &'a dyn Pace,
-    ) -> BoxFuture<'a, Result<Vec<Logits>>> {
-        let batches = std::slice::from_ref(batch);
-        Box::pin(async move { self.run(batches, std::slice::from_mut(kept), pace).await })
-    }
-
     fn logits_together<'a>(
         &'a self,
         batches: &'a [Batch],
@@ -141,8 +131,8 @@ impl Backend for Cpu {
         pace: &'a dyn Pace,
     ) -> BoxFuture<'a, Result<Vec<Vec<Logits>>>> {
         Box::pin(async move {
-            let mut logits = self.run(batches, kept, pace).await?.into_iter();
-            Ok(batches.iter().map(|batch| logits.by_ref().take(batch.spans.len()).collect()).collect())
+            let logits = self.run(batches, kept, pace).await?;
+            Ok(Joined::new(batches).by_batch(logits))
         })
     }
 }
@@ -310,13 +300,7 @@ impl<'a> Run<'a> {
 
     async fn matmul(&mut self, weight: MatrixName, from: Slot, to: Slot, rows: &Rows, pace: &dyn Pace) -> Result<()> {
         let layer = self.layer();
-        let w = match weight {
-            MatrixName::Q => &layer.q,
-            MatrixName::K => &layer.k,
-            MatrixName::V => &layer.v,
-            MatrixName::O => &layer.o,
-            MatrixName::Down => &layer.down,
-        };
+        let w = weight.of([&layer.q, &layer.k, &layer.v, &layer.o, &layer.down]);
         let to = match to {
             Slot::Residual => Output::Residual,
             Slot::Key => Output::Key,

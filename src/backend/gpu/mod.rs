@@ -41,7 +41,7 @@ use self::{
 use super::{Backend, KeptPrefix, Pace};
 use crate::{
     error::{Error, ErrorKind, Result},
-    model::{Config, Head},
+    model::{Config, Head, Logits},
     plan::Batch,
     weights::{BoxFuture, Embedding, Loading},
 };
@@ -156,7 +156,8 @@ impl Gpu {
     /// `oom` if that is more than the GPU has or binds.
     pub async fn reserve(&self, rows: usize) -> Result<()> {
         let mut scratch = self.take_scratch();
-        let sizes = scratch::Sizes { rows, sequences: rows, chunk: run::CHUNK.min(rows), positions: 1, tiles: rows };
+        let sizes =
+            scratch::Sizes { rows, sequences: rows, chunk: run::CHUNK.min(rows), kept: 0, positions: 1, tiles: rows };
         let fitted = scratch.fit(&self.device, &self.shape, self.config.head_dim / 2, sizes).await;
         self.forget();
         fitted.map(|_| self.put_scratch(scratch))
@@ -221,7 +222,7 @@ impl Kernels {
         let source = include_str!("../../kernels/head_norm_rope.wgsl");
         let head_norm_rope = fixed("head_norm_rope", source, &[], &[W, R, R, R]).await?;
         let source = include_str!("../../kernels/attend.wgsl");
-        let attend = fixed("attend", source, &attention.constants(), &[W, R, R, R, R, R]).await?;
+        let attend = fixed("attend", source, &attention.constants(), &[W, R, R, R]).await?;
         let products = tune::choose(device, portions, params, matrices, alive).await?;
         let mut quantize = HashMap::new();
         for (store, (variant, _)) in &products {
@@ -315,16 +316,16 @@ impl Backend for Gpu {
             as usize
     }
 
-    fn logits<'a>(
+    fn logits_together<'a>(
         &'a self,
-        batch: &'a Batch,
-        kept: &'a mut KeptPrefix,
+        batches: &'a [Batch],
+        kept: &'a mut [KeptPrefix],
         pace: &'a dyn Pace,
-    ) -> BoxFuture<'a, Result<Vec<crate::model::Logits>>> {
+    ) -> BoxFuture<'a, Result<Vec<Vec<Logits>>>> {
         Box::pin(async move {
             self.device.check()?;
             let mut scratch = self.take_scratch();
-            let logits = Run::logits(self, batch, kept, &mut scratch, pace).await;
+            let logits = Run::logits(self, batches, kept, &mut scratch, pace).await;
             // Where memory ran out it goes: it may be what the next request lacks.
             if !matches!(&logits, Err(e) if e.kind() == ErrorKind::OutOfMemory) {
                 self.put_scratch(scratch);

@@ -1,4 +1,4 @@
-//! One batch under way on the GPU: the plan's steps become jobs.
+//! Batches under way on the GPU, in one pass: the plan's steps become jobs.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     kernels::head_norm_rope,
     model::{Config, Logits},
-    plan::{Batch, MatrixName, NormName, Prefix, Rows, Slot, Step, forward},
+    plan::{Batch, Joined, NormName, Rows, Slot, Step, Tile, forward},
 };
 
 /// Rows in a chunk: the wide buffers are no longer than this.
@@ -37,8 +37,15 @@ pub(crate) struct Kept {
 pub(super) struct Run<'a> {
     gpu: &'a Gpu,
     config: &'a Config,
-    batch: &'a Batch,
-    kept: &'a mut Kept,
+    batches: Joined<'a>,
+    /// One a batch.
+    kept: &'a mut [KeptPrefix],
+    /// `[T]`
+    tokens: Vec<u32>,
+    /// `[T]`
+    positions: Vec<u32>,
+    /// `[S]`
+    last_rows: Vec<usize>,
     scratch: &'a mut Scratch,
     queue: Queue<'a>,
     layer: usize,
@@ -49,19 +56,30 @@ pub(super) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// The logits of a batch.
+    /// The logits of every batch.
     pub(super) async fn logits(
         gpu: &'a Gpu,
-        batch: &'a Batch,
-        kept: &'a mut KeptPrefix,
+        batches: &'a [Batch],
+        kept: &'a mut [KeptPrefix],
         scratch: &'a mut Scratch,
         pace: &'a dyn Pace,
-    ) -> Result<Vec<Logits>> {
-        let config = &gpu.config;
-        let plan = forward(config.layers, batch, CHUNK);
-        let kept = kept.gpu.get_or_insert_default();
-        let queue = Queue::new(&gpu.device, &gpu.portions, pace);
-        let mut run = Self { gpu, config, batch, kept, scratch, queue, layer: 0, tiles: HashMap::new(), bytes: None };
+    ) -> Result<Vec<Vec<Logits>>> {
+        let (config, batches) = (&gpu.config, Joined::new(batches));
+        let plan = forward(config.layers, &batches, CHUNK);
+        let mut run = Self {
+            gpu,
+            config,
+            kept,
+            tokens: batches.tokens(),
+            positions: batches.positions(),
+            last_rows: batches.last_rows(),
+            batches,
+            scratch,
+            queue: Queue::new(&gpu.device, &gpu.portions, pace),
+            layer: 0,
+            tiles: HashMap::new(),
+            bytes: None,
+        };
         run.prepare(&plan).await?;
         for step in &plan {
             run.step(step).await?;
@@ -69,34 +87,35 @@ impl<'a> Run<'a> {
         run.finish().await
     }
 
-    /// Makes room and uploads what the batch is.
+    /// Makes room and uploads what the batches are.
     async fn prepare(&mut self, plan: &[Step]) -> Result<()> {
-        let (gpu, batch) = (self.gpu, self.batch);
+        let gpu = self.gpu;
         let tiles = self.lay_tiles(plan);
-        let (t, s) = (batch.tokens.len(), batch.spans.len());
+        let (t, s) = (self.tokens.len(), self.last_rows.len());
         let sizes = Sizes {
             rows: t,
+            kept: self.batches.kept_rows(),
             sequences: s,
             chunk: CHUNK.min(t.max(s)),
-            positions: batch.positions.iter().max().map_or(0, |&p| p as usize + 1),
+            positions: self.positions.iter().max().map_or(0, |&p| p as usize + 1),
             tiles: tiles.len(),
         };
         let half = self.config.head_dim / 2;
         if self.scratch.fit(&gpu.device, &gpu.shape, half, sizes).await? {
             gpu.forget();
         }
-        if batch.prefix == Prefix::Keep {
-            let bytes = (4 * batch.shared * gpu.shape.kv) as u64;
+        for (i, rows) in self.batches.keep() {
+            let bytes = (4 * rows.len() * gpu.shape.kv) as u64;
             let make = || {
                 let one = |_| Buffer::storage(&gpu.device, "prefix", bytes);
                 (0..self.config.layers).map(|_| [0, 1].map(one)).collect()
             };
-            self.kept.layers = Vec::new();
-            self.kept.layers = gpu.device.guarded(make).await?;
-            gpu.forget();
+            let kept = self.kept[i].gpu.get_or_insert_default();
+            kept.layers = Vec::new();
+            kept.layers = gpu.device.guarded(make).await?;
         }
-        let last = batch.last_rows().map(|r| batch.positions[r]);
-        let positions: Vec<u8> = batch.positions.iter().copied().chain(last).flat_map(u32::to_le_bytes).collect();
+        let last = self.last_rows.iter().map(|&row| self.positions[row]);
+        let positions: Vec<u8> = self.positions.iter().copied().chain(last).flat_map(u32::to_le_bytes).collect();
         self.write(Place::Positions, &positions);
         let tiles: Vec<u8> = tiles.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
         self.write(Place::Tiles, &tiles);
@@ -115,8 +134,8 @@ impl<'a> Run<'a> {
         self.gpu.device.queue.write_buffer(&self.scratch.get(place).raw, 0, bytes);
     }
 
-    /// The tiles of all attention steps: `row, rows, position, own, shared` each.
-    fn lay_tiles(&mut self, plan: &[Step]) -> Vec<[u32; 5]> {
+    /// The tiles of all attention steps.
+    fn lay_tiles(&mut self, plan: &[Step]) -> Vec<[u32; 6]> {
         let mut tiles = Vec::new();
         for step in plan {
             let Step::Attend { rows, .. } = step else { continue };
@@ -124,12 +143,7 @@ impl<'a> Run<'a> {
                 continue;
             }
             let first = tiles.len();
-            let pieces = self.batch.pieces(rows, |_| self.gpu.tile_rows);
-            tiles.extend(
-                pieces
-                    .into_iter()
-                    .map(|p| [p.rows.start, p.rows.len(), p.first, p.own.start, p.shared].map(|v| v as u32)),
-            );
+            tiles.extend(self.batches.tiles(rows, self.gpu.tile_rows).into_iter().map(Tile::words));
             self.tiles.insert(rows.clone(), (first, tiles.len() - first));
         }
         tiles
@@ -143,7 +157,7 @@ impl<'a> Run<'a> {
         let shape = &self.gpu.shape;
         match step {
             Step::Embed => self.embed().await?,
-            Step::Layer(i) => self.layer = *i,
+            Step::Layer(i) => self.enter(*i),
             Step::Norm { norm, rows } => {
                 let w = match norm {
                     NormName::Attn => &self.layer().attn_norm,
@@ -154,17 +168,11 @@ impl<'a> Run<'a> {
             }
             Step::MatMul { weight, from, to, rows } => {
                 let layer = self.layer();
-                let w = match weight {
-                    MatrixName::Q => &layer.q,
-                    MatrixName::K => &layer.k,
-                    MatrixName::V => &layer.v,
-                    MatrixName::O => &layer.o,
-                    MatrixName::Down => &layer.down,
-                };
+                let w = weight.of([&layer.q, &layer.k, &layer.v, &layer.o, &layer.down]);
                 let (to, y_row, mode) = match to {
                     Slot::Residual => (residual(rows), rows.start(), Mode::Add),
-                    Slot::Key => (Place::Key, rows.start(), Mode::Store),
-                    Slot::Value => (Place::Value, rows.start(), Mode::Store),
+                    Slot::Key => (Place::Key, self.batches.kept_rows() + rows.start(), Mode::Store),
+                    Slot::Value => (Place::Value, self.batches.kept_rows() + rows.start(), Mode::Store),
                     to => (place(*to), 0, Mode::Store),
                 };
                 self.product(w, place(*from), to, rows.len(), y_row, mode).await?;
@@ -175,15 +183,18 @@ impl<'a> Run<'a> {
             }
             Step::HeadNormRope { slot, rows } => self.head_norm_rope(*slot, rows).await?,
             Step::KeepPrefix(layer) => {
-                let bytes = (4 * self.batch.shared * shape.kv) as u64;
-                for (to, from) in self.kept.layers[*layer].iter().zip([Place::Key, Place::Value]) {
-                    self.queue.copy(copy(self.scratch.get(from), 0, to, 0, bytes));
+                let row = (4 * shape.kv) as u64;
+                for (i, rows) in self.batches.keep() {
+                    let (from, bytes) = (rows.start as u64 * row, rows.len() as u64 * row);
+                    for (to, place) in self.kept[i].gpu_layer(*layer).iter().zip([Place::Key, Place::Value]) {
+                        self.queue.copy(copy(self.scratch.get(place), from, to, 0, bytes));
+                    }
                 }
             }
-            Step::Attend { layer, rows } => self.attend(*layer, rows).await?,
+            Step::Attend { rows, .. } => self.attend(rows).await?,
             Step::TakeLast => {
                 let bytes = (4 * shape.hidden) as u64;
-                for (i, row) in self.batch.last_rows().enumerate() {
+                for (i, &row) in self.last_rows.iter().enumerate() {
                     let (from, to) = (self.scratch.get(Place::Residual), self.scratch.get(Place::Last));
                     self.queue.copy(copy(from, row as u64 * bytes, to, i as u64 * bytes, bytes));
                 }
@@ -199,13 +210,25 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// Goes on to layer `i`: the kept prefixes' keys and values of that layer go before those of the rows.
+    fn enter(&mut self, i: usize) {
+        self.layer = i;
+        let row = (4 * self.gpu.shape.kv) as u64;
+        for (batch, first) in self.batches.kept() {
+            let bytes = self.batches.batches()[batch].shared as u64 * row;
+            for (from, place) in self.kept[batch].gpu_layer(i).iter().zip([Place::Key, Place::Value]) {
+                self.queue.copy(copy(from, 0, self.scratch.get(place), first as u64 * row, bytes));
+            }
+        }
+    }
+
     /// Embedding rows stay with the processor: no GPU need bind a matrix of vocabulary size.
     async fn embed(&mut self) -> Result<()> {
         /// Rows unpacked at once.
         const PIECE: usize = 256;
         let (hidden, padded) = (self.config.hidden, self.gpu.shape.hidden);
         let mut rows = vec![0.0; PIECE * hidden];
-        for (i, tokens) in self.batch.tokens.chunks(PIECE).enumerate() {
+        for (i, tokens) in self.tokens.chunks(PIECE).enumerate() {
             self.gpu.embedding.embed(tokens, &mut rows[..tokens.len() * hidden])?;
             let mut bytes = Vec::with_capacity(4 * tokens.len() * padded);
             for row in rows.chunks_exact(hidden).take(tokens.len()) {
@@ -309,13 +332,15 @@ impl<'a> Run<'a> {
     async fn head_norm_rope(&mut self, slot: Slot, rows: &Rows) -> Result<()> {
         let (gpu, c, shape) = (self.gpu, self.config, &self.gpu.shape);
         let (place, w, heads, stride, first) = match slot {
-            Slot::Key => (Place::Key, &self.layer().k_norm, c.kv_heads, shape.kv, rows.start()),
+            Slot::Key => {
+                (Place::Key, &self.layer().k_norm, c.kv_heads, shape.kv, self.batches.kept_rows() + rows.start())
+            }
             Slot::Query => (Place::Query, &self.layer().q_norm, c.heads, shape.query, 0),
             other => unreachable!("{other:?} has no heads"),
         };
         let position = match rows {
             Rows::Batch(r) => r.start,
-            Rows::Last(r) => self.batch.tokens.len() + r.start,
+            Rows::Last(r) => self.tokens.len() + r.start,
         };
         let get = |p| self.scratch.get(p);
         let buffers = [get(place), w, get(Place::Positions), get(Place::Angles)];
@@ -335,18 +360,13 @@ impl<'a> Run<'a> {
         self.queue.job(job).await
     }
 
-    async fn attend(&mut self, layer: usize, rows: &Rows) -> Result<()> {
+    async fn attend(&mut self, rows: &Rows) -> Result<()> {
         let (gpu, c, shape) = (self.gpu, self.config, &self.gpu.shape);
         let place = |p| self.scratch.get(p);
-        let (keys, values) = (place(Place::Key), place(Place::Value));
-        let (prefix_keys, prefix_values) = match self.batch.prefix {
-            Prefix::Kept => (&self.kept.layers[layer][0], &self.kept.layers[layer][1]),
-            Prefix::Here | Prefix::Keep => (keys, values),
-        };
-        let buffers = [place(Place::Query), keys, values, prefix_keys, prefix_values, place(Place::Tiles)];
+        let buffers = [Place::Query, Place::Key, Place::Value, Place::Tiles].map(place);
         let (first, count) = self.tiles[rows];
         // The longest row decides: what a tile costs differs within a step.
-        let most = rows_positions(self.batch, rows);
+        let most = self.most_positions(rows);
         let tile_cost = 2 * ATTEND * (gpu.tile_rows * most) as u64 * shape.query as u64;
         let scale = 1.0 / (c.head_dim as f32).sqrt();
         let at_once = (self.queue.budget() / tile_cost).clamp(1, 65_535) as usize;
@@ -369,9 +389,9 @@ impl<'a> Run<'a> {
     }
 
     /// Reads the last rows back and judges them.
-    async fn finish(mut self) -> Result<Vec<Logits>> {
+    async fn finish(mut self) -> Result<Vec<Vec<Logits>>> {
         let (gpu, hidden) = (self.gpu, self.gpu.shape.hidden);
-        let bytes = (4 * self.batch.spans.len() * hidden) as u64;
+        let bytes = (4 * self.last_rows.len() * hidden) as u64;
         let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST;
         let back = gpu.device.guarded(|| Buffer::new(&gpu.device, "results", bytes, usage)).await?;
         self.queue.copy(copy(self.scratch.get(Place::Last), 0, &back, 0, bytes));
@@ -385,18 +405,25 @@ impl<'a> Run<'a> {
         receiver.await.map_err(|_| failed())?.map_err(|_| failed())?;
         let view = back.raw.get_mapped_range(..).map_err(|_| failed())?;
         let values: Vec<f32> = view.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect();
-        let rows = values.chunks_exact(hidden);
-        rows.map(|row| gpu.head.judge(&row[..self.config.hidden])).collect()
+        let logits = values.chunks_exact(hidden).map(|row| gpu.head.judge(&row[..self.config.hidden]));
+        Ok(self.batches.by_batch(logits.collect::<Result<_>>()?))
+    }
+
+    /// Keys that the furthest of `rows` sees.
+    fn most_positions(&self, rows: &Rows) -> usize {
+        let most = match rows {
+            Rows::Batch(r) => self.positions[r.clone()].iter().copied().max(),
+            Rows::Last(r) => self.last_rows[r.clone()].iter().map(|&row| self.positions[row]).max(),
+        };
+        most.map_or(1, |p| p as usize + 1)
     }
 }
 
-/// Keys that the furthest of `rows` sees.
-fn rows_positions(batch: &Batch, rows: &Rows) -> usize {
-    let most = match rows {
-        Rows::Batch(r) => batch.positions[r.clone()].iter().copied().max(),
-        Rows::Last(r) => batch.last_rows().skip(r.start).take(r.len()).map(|row| batch.positions[row]).max(),
-    };
-    most.map_or(1, |p| p as usize + 1)
+impl KeptPrefix {
+    /// Keys and values of a layer.
+    fn gpu_layer(&self, layer: usize) -> &[Buffer; 2] {
+        &self.gpu.as_ref().expect("a plan names a kept prefix where there is one").layers[layer]
+    }
 }
 
 fn residual(rows: &Rows) -> Place {

@@ -12,6 +12,8 @@ use crate::error::Result;
 pub(super) struct Sizes {
     /// T
     pub(super) rows: usize,
+    /// P: rows of kept prefixes.
+    pub(super) kept: usize,
     /// S
     pub(super) sequences: usize,
     /// C
@@ -41,9 +43,9 @@ pub(super) enum Place {
     Normed,
     /// `[C, heads * D]`
     Query,
-    /// `[T, kv_heads * D]`
+    /// `[P + T, kv_heads * D]`: those of the kept prefixes first.
     Key,
-    /// `[T, kv_heads * D]`
+    /// `[P + T, kv_heads * D]`
     Value,
     /// `[C, F]`
     Gate,
@@ -55,7 +57,7 @@ pub(super) enum Place {
     Positions,
     /// `[positions, D / 2]` pairs: cosines and sines.
     Angles,
-    /// `[tiles]` of five u32: what attention works on.
+    /// `[tiles]` of six u32: what attention works on.
     Tiles,
     /// Bound where a kernel's variant has no use for a binding.
     Nothing,
@@ -86,13 +88,13 @@ impl Place {
             Self::Last => s.sequences * shape.hidden,
             Self::Normed => s.chunk * shape.hidden,
             Self::Query => s.chunk * shape.query,
-            Self::Key | Self::Value => s.rows * shape.kv,
+            Self::Key | Self::Value => (s.kept + s.rows) * shape.kv,
             Self::Gate => s.chunk * shape.feed,
             Self::Bytes => s.chunk * widest / 4,
             Self::Scales => s.chunk * widest / 8,
             Self::Positions => s.rows + s.sequences,
             Self::Angles => 2 * s.positions * half,
-            Self::Tiles => 5 * s.tiles,
+            Self::Tiles => 6 * s.tiles,
             Self::Nothing => 4,
         };
         4 * words as u64

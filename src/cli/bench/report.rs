@@ -85,7 +85,7 @@ impl<'a> Report<'a> {
         let seconds = pass_ms.percentile(0.5) / 1e3;
         let gops = requests.lengths.iter().map(|l| operations(info, l)).sum::<f64>() / seconds / 1e9;
         let adapter = adapter(reranker);
-        let isa = adapter.is_none().then(Isa::best);
+        let isa = (info.device == "cpu").then(Isa::best);
         let ceiling_gops = isa.and_then(|isa| ceiling(info, isa, common.threads()));
         let per_pair = |part: f64| pass_ms.percentile(part) / documents as f64;
         Self {

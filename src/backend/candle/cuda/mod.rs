@@ -47,6 +47,17 @@ pub(super) fn cards() -> usize {
     CudaContext::device_count().map_or(0, |n| usize::try_from(n).unwrap_or(0))
 }
 
+/// The card's compute capability.
+pub(super) fn capability(device: &CudaDevice) -> Result<[i32; 2]> {
+    use sys::CUdevice_attribute as Attribute;
+    let stream = device.cuda_stream();
+    let of = |attribute| stream.context().attribute(attribute).w();
+    Ok([
+        of(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+        of(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+    ])
+}
+
 /// Makes a fresh device fit for one stream that is used from any thread.
 pub(super) fn prepare(device: &CudaDevice) -> Result<()> {
     // SAFETY: the device has one stream, on which all its tensors are made, used and freed; what goes to another device goes through the host.
@@ -66,16 +77,11 @@ pub(super) fn prepare(device: &CudaDevice) -> Result<()> {
     }
 }
 
-/// Bytes that are free on the card, once all that is queued is done.
-pub(super) fn free_bytes(device: &CudaDevice) -> Result<u64> {
-    let stream = device.cuda_stream();
-    stream.synchronize().w()?;
-    stream.context().mem_get_info().w().map(|(free, _)| free as u64)
-}
-
-/// Bytes that are free on the card of this number.
-pub(super) fn free_bytes_of(card: usize) -> Result<u64> {
-    CudaContext::new(card).and_then(|context| context.mem_get_info()).w().map(|(free, _)| free as u64)
+/// Bytes that are free on the card of this number, once all that is queued there is done.
+pub(super) fn free_bytes(card: usize) -> Result<u64> {
+    let context = CudaContext::new(card).w()?;
+    context.synchronize().w()?;
+    context.mem_get_info().w().map(|(free, _)| free as u64)
 }
 
 /// A point in a device's work.

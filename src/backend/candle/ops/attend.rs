@@ -5,6 +5,7 @@ use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Result, Shape, T
 use {crate::backend::candle::cuda, candle_core::CudaStorage};
 
 use super::{read, stored};
+use crate::plan::Tile;
 
 /// Rows of a tile of the matrix kernel: query rows times the query heads that share a key/value head.
 pub(in crate::backend::candle) const TILE_ROWS: usize = 64;
@@ -14,30 +15,13 @@ pub(in crate::backend::candle) fn has_matrix_kernel(dtype: DType, head_dim: usiz
     matches!(dtype, DType::F16 | DType::BF16) && matches!(head_dim, 64 | 128)
 }
 
-/// Query rows of one sequence, at consecutive positions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::backend::candle) struct Tile {
-    /// The first, among the rows of q.
-    pub(in crate::backend::candle) query: u32,
-    /// How many.
-    pub(in crate::backend::candle) rows: u32,
-    /// The first one's position: it sees positions 0 to `first`.
-    pub(in crate::backend::candle) first: u32,
-    /// Positions below `shared` are rows of the keys and values from here on.
-    pub(in crate::backend::candle) prefix: u32,
-    /// Positions of the prefix.
-    pub(in crate::backend::candle) shared: u32,
-    /// The other positions are rows from here on.
-    pub(in crate::backend::candle) own: u32,
-}
-
 /// The tiles of an attention, here and on the device.
 pub(in crate::backend::candle) struct Tiles {
     tiles: Vec<Tile>,
     /// Rows of the largest.
     #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "the processor's loops need no grid"))]
     pub(in crate::backend::candle) most_rows: u32,
-    /// `[tiles, 6]` u32, the fields in their order.
+    /// `[tiles, 6]` u32: [`Tile::words`].
     #[cfg_attr(not(feature = "cuda"), expect(dead_code, reason = "the processor reads the tiles themselves"))]
     pub(in crate::backend::candle) table: Tensor,
 }
@@ -46,8 +30,7 @@ impl Tiles {
     /// Lays them out on `device`, those with the most work first: the last ones to run are then short.
     pub(in crate::backend::candle) fn new(mut tiles: Vec<Tile>, device: &Device) -> Result<Self> {
         tiles.sort_by_key(|t| std::cmp::Reverse(t.rows * (t.first + t.rows)));
-        let words: Vec<u32> =
-            tiles.iter().flat_map(|t| [t.query, t.rows, t.first, t.prefix, t.shared, t.own]).collect();
+        let words: Vec<u32> = tiles.iter().flat_map(|t| t.words()).collect();
         let table = Tensor::from_vec(words, (tiles.len(), 6), device)?;
         Ok(Self { most_rows: tiles.iter().map(|t| t.rows).max().unwrap_or(0), tiles, table })
     }

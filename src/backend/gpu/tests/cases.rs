@@ -325,29 +325,24 @@ pub(super) fn attend_cases() -> Vec<Case> {
             values.chunks_exact(count * p.head_dim).flat_map(row).collect()
         };
         let attention = Attention::choose(&shape_of(p)).unwrap();
-        // The sequence's own rows come after a row of another.
-        let own = |values: &[f32]| bytes(&[noise(3, kv_stride), pad(values, p.kv_heads)].concat());
-        let shared = |values: &[f32]| [bytes(&pad(values, p.kv_heads)), vec![0; 16]].concat();
+        // A row of another sequence, the prefix, two rows of others, the sequence's own.
+        let rows = |[shared, own]: &[Vec<f32>; 2]| {
+            let [shared, own] = [shared, own].map(|values| pad(values, p.kv_heads));
+            bytes(&[noise(3, kv_stride), shared, noise(2, 2 * kv_stride), own].concat())
+        };
         let mut tiles = Vec::new();
         for row in (0..p.queries).step_by(attention.tile_rows()) {
             let rows = attention.tile_rows().min(p.queries - row);
-            tiles.extend([row, rows, p.first + row, 1, p.prefix].map(|v| v as u32));
+            tiles.extend([row, rows, p.first + row, 1, p.prefix, 3 + p.prefix].map(|v| v as u32));
         }
-        let count = tiles.len() / 5;
+        let count = tiles.len() / 6;
         Case {
             name: format!("attend {}+{} of {}/{}x{}", p.first, p.queries, p.heads, p.kv_heads, p.head_dim),
             code: Code {
                 constants: attention.constants(),
-                ..fixed("attend", include_str!("../../../kernels/attend.wgsl"), &[W, R, R, R, R, R])
+                ..fixed("attend", include_str!("../../../kernels/attend.wgsl"), &[W, R, R, R])
             },
-            buffers: vec![
-                bytes(&pad(&q, p.heads)),
-                own(&keys[1]),
-                own(&values[1]),
-                shared(&keys[0]),
-                shared(&values[0]),
-                words(&tiles),
-            ],
+            buffers: vec![bytes(&pad(&q, p.heads)), rows(&keys), rows(&values), words(&tiles)],
             params: params::Attend {
                 first_tile: 0,
                 heads: p.heads as u32,
