@@ -1,6 +1,6 @@
 //! A request to its scores: known ones, then the engine for the rest.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Instant};
 
 use tokio::sync::Semaphore;
 
@@ -11,7 +11,7 @@ use super::{
     cache::{self, Key, ScoreCache},
     desk::Desk,
     engine::{Engine, EngineInfo, Spell},
-    job::{Hear, Job, Ticket},
+    job::{Hear, Job, Ticket, Took},
     log::{Work, milliseconds},
     problem::{Problem, too_large},
 };
@@ -22,18 +22,23 @@ use crate::{
     rerank::Prompts,
 };
 
+/// The most bytes of documents that are spelled without waiting for those of large requests.
+const SMALL: usize = 1 << 16;
+
 /// Who asks.
 pub(super) struct Caller {
     pub(super) engine: Arc<dyn Engine>,
     /// Shares the model fairly with the others.
     pub(super) client: String,
+    /// When it will not wait any more.
+    pub(super) due: Option<Instant>,
 }
 
 pub(super) struct Scorer {
     desk: Arc<Desk>,
     cache: Option<Arc<ScoreCache>>,
-    /// Texts become tokens beside the computing thread, of so many requests at once.
-    spelling: Arc<Semaphore>,
+    /// Texts become tokens beside the computing thread, of so many requests at once: of small ones, and of large ones.
+    spelling: [Arc<Semaphore>; 2],
     max_tokens: Option<usize>,
     max_length: Option<usize>,
     max_queries: Option<usize>,
@@ -48,9 +53,9 @@ struct Missing {
 }
 
 /// Stops what goes on in other threads for a request that is gone.
-struct OnLeave<F: Fn()>(F);
+struct OnLeave<F: FnMut()>(F);
 
-impl<F: Fn()> Drop for OnLeave<F> {
+impl<F: FnMut()> Drop for OnLeave<F> {
     fn drop(&mut self) {
         (self.0)();
     }
@@ -62,7 +67,7 @@ impl Scorer {
         Self {
             desk,
             cache: NonZeroUsize::new(options.cache).map(|n| Arc::new(ScoreCache::new(n))),
-            spelling: Arc::new(Semaphore::new(cores.div_ceil(2))),
+            spelling: [(); 2].map(|()| Arc::new(Semaphore::new(cores.div_ceil(2)))),
             max_tokens: options.max_tokens,
             max_length: options.max_length,
             max_queries: options.max_queries,
@@ -74,8 +79,9 @@ impl Scorer {
         self.cache.is_some()
     }
 
-    /// A line for each document of the request, and what it took.
-    pub(super) async fn score(&self, ask: &Ask, caller: &Caller) -> Result<(Vec<Line>, Work), Problem> {
+    /// A line for each document of the request. What it took is in `work`, however this ends.
+    pub(super) async fn score(&self, ask: &Ask, caller: &Caller, work: &mut Work) -> Result<Vec<Line>, Problem> {
+        work.documents = ask.documents.len();
         let info = caller.engine.info();
         let prompt = longest(info.context_length, self.max_length);
         let groups = self.groups(ask)?;
@@ -85,20 +91,20 @@ impl Scorer {
         if let (Some(cache), Some(keys)) = (&self.cache, &keys) {
             lines.iter_mut().zip(keys).for_each(|(line, key)| *line = cache.get(key));
         }
-        let mut work = Work { documents: texts.len(), ..Work::default() };
-        work.cached = lines.iter().flatten().count();
+        let known = lines.iter().flatten();
+        (work.cached, work.tokens) = known.fold((0, 0), |(n, tokens), line| (n + 1, tokens + line.tokens));
         let missing = missing(&groups, &texts, &lines);
         if !missing.is_empty() {
             let places: Vec<Vec<Vec<usize>>> =
                 missing.iter().map(|m| m.texts.iter().map(|(_, places)| places.clone()).collect()).collect();
-            let computed = self.compute(ask, caller, missing, prompt, keys, &mut work).await?;
+            let computed = self.compute(ask, caller, missing, prompt, keys, work).await?;
             for (places, line) in places.iter().flatten().zip(computed.iter().flatten()) {
                 places.iter().for_each(|&place| lines[place] = Some(*line));
             }
         }
         let lines: Vec<Line> = lines.into_iter().map(|line| line.expect("every document was scored")).collect();
         work.tokens = lines.iter().map(|line| line.tokens).sum();
-        Ok((lines, work))
+        Ok(lines)
     }
 
     /// The prompts of one query's documents.
@@ -168,6 +174,7 @@ impl Scorer {
             })
             .collect();
         let prompts = self.spell(caller.engine.clone(), texts, ask.how.max_tokens_per_document).await?;
+        work.tokens += prompts.iter().flat_map(|p| (0..p.own.len()).map(|i| p.tokens(i))).sum::<usize>();
         if let Some(most) = self.max_tokens
             && prompts.iter().map(Prompts::computed).sum::<usize>() > most
         {
@@ -185,7 +192,9 @@ impl Scorer {
     ) -> Result<Vec<Prompts>, Problem> {
         let cancel = Cancel::default();
         let _leave = OnLeave(|| cancel.cancel());
-        let turn = self.spelling.clone().acquire_owned().await.expect("nobody closes it");
+        let bytes = texts.iter().flat_map(|texts| &texts.documents).map(String::len).sum::<usize>();
+        let spelling = self.spelling[usize::from(bytes > SMALL)].clone();
+        let turn = spelling.acquire_owned().await.expect("nobody closes it");
         let pace = cancel.clone();
         let spelled = tokio::task::spawn_blocking(move || {
             let _turn = turn;
@@ -219,17 +228,18 @@ impl Scorer {
                 cache.put(keys[group][document], line_of(&heard, group, document, logits));
             }
         });
-        let (job, answer) = Job::new(prompts, ticket, hear);
-        self.desk.submit(&caller.client, job.clone());
-        let leave = OnLeave(|| self.desk.leave(&job));
-        let done = answer.await.unwrap_or_else(|_| Err(Problem::internal("the computing thread ended")));
-        drop(leave);
-        let done = done?;
-        (work.queue_ms, work.compute_ms) = (milliseconds(done.waited), milliseconds(done.computed));
+        let (job, answer) = Job::new(prompts, caller.due, ticket, hear);
+        self.desk.submit(&caller.client, job.clone())?;
+        let _leave = OnLeave(|| {
+            let Took { waited, computed, tokens, .. } = self.desk.leave(&job);
+            (work.queue_ms, work.compute_ms) = (milliseconds(waited), milliseconds(computed));
+            work.computed_tokens = tokens;
+        });
+        let logits = answer.await.unwrap_or_else(|_| Err(Problem::internal("the computing thread ended")))?;
         let of_group = |(group, logits): (usize, Vec<Logits>)| {
             logits.into_iter().enumerate().map(|(i, logits)| line_of(&lengths, group, i, logits)).collect()
         };
-        Ok(done.logits.into_iter().enumerate().map(of_group).collect())
+        Ok(logits.into_iter().enumerate().map(of_group).collect())
     }
 }
 
