@@ -21,6 +21,7 @@ use super::{
     log::Log,
     metrics::{Load, Metrics},
     problem::Problem,
+    promise::Due,
     speed::Speed,
 };
 use crate::{
@@ -66,6 +67,24 @@ pub(super) struct Desk {
 enum Failure {
     Error(Error),
     Panic(String),
+}
+
+impl Queue {
+    fn check(&mut self, client: &str, rows: usize, due: Option<Instant>) -> Result<(), Problem> {
+        let Self { fair, speed, .. } = self;
+        fair.tidy();
+        let now = Instant::now();
+        let room = |due: Option<Instant>| speed.room(now, due?);
+        let wait = room(due).map_or(0, |most| fair.wait(client, Due { rows, room: most }, |job| room(job.due)));
+        if wait == 0 {
+            return Ok(());
+        }
+        let seconds = speed.seconds(wait).unwrap_or_default().ceil().max(1.0);
+        let what = format!(
+            "The requests before this one leave no room to answer it in its time: ask again in {seconds} s, send fewer documents, or allow more time."
+        );
+        Err(Problem::busy(429, "busy", &what, seconds as u64))
+    }
 }
 
 impl Desk {
@@ -132,24 +151,19 @@ impl Desk {
         lock(&self.counts).are_full(self.max_queue)
     }
 
+    /// Whether a job of so many rows could be answered in time.
+    pub(super) fn check(&self, client: &str, rows: usize, due: Option<Instant>) -> Result<(), Problem> {
+        lock(&self.queue).check(client, rows, due)
+    }
+
     /// Lets a job wait for its turns, if it can be answered in time.
     pub(super) fn submit(&self, client: &str, job: Arc<Job>) -> Result<(), Problem> {
         let mut queue = lock(&self.queue);
         if queue.closed {
             return Err(self.ending());
         }
-        let Queue { fair, speed, .. } = &mut *queue;
-        fair.tidy();
-        let now = Instant::now();
-        let wait = fair.wait(client, &job, |job| speed.room(now, job.due?));
-        if wait > 0 {
-            let seconds = speed.seconds(wait).unwrap_or_default().ceil().max(1.0);
-            let what = format!(
-                "The requests before this one leave no room to answer it in its time: ask again in {seconds} s, send fewer documents, or allow more time."
-            );
-            return Err(Problem::busy(429, "busy", &what, seconds as u64));
-        }
-        fair.push(client, job);
+        queue.check(client, job.rows, job.due)?;
+        queue.fair.push(client, job);
         drop(queue);
         self.wake.notify_all();
         Ok(())

@@ -77,19 +77,18 @@ impl Fair {
 
     /// How many rows must be computed before there is room for another job of a client, as [`promise::wait`] says: 0 lets it in, as nothing else to do
     /// does. `room` tells how many rows can be computed until a job is due, where that is known.
-    pub(super) fn wait(&self, client: &str, job: &Job, room: impl Fn(&Job) -> Option<usize>) -> usize {
-        match room(job) {
-            Some(most) if self.rows() > 0 => {
-                let dues: Vec<Due> = self.dues(room).into_iter().map(|(_, due)| due).collect();
-                promise::wait(Due { rows: job.rows, room: most }, self.end(client, job.rows), &dues, self.computing)
-            }
-            _ => 0,
+    pub(super) fn wait(&self, client: &str, new: Due, room: impl Fn(&Job) -> Option<usize>) -> usize {
+        if self.rows() == 0 {
+            return 0;
         }
+        let dues: Vec<Due> = self.dues(room).into_iter().map(|(_, due)| due).collect();
+        promise::wait(new, self.end(client, new.rows), &dues, self.computing)
     }
 
-    /// After how many rows another job of a client would end if nobody else came: others have turns as long as it has.
+    /// After how many rows another job of a client would end if nobody else came: other clients have turns as long as it has. Of its own those up to
+    /// twice as large are taken to go before it: of those about as large any may.
     fn end(&self, client: &str, rows: usize) -> usize {
-        let own = rows + self.all().filter(|c| c.id == client).map(|c| c.before(rows)).sum::<usize>();
+        let own = rows + self.all().filter(|c| c.id == client).map(|c| c.before(2 * rows)).sum::<usize>();
         let others = self.all().filter(|c| c.id != client).map(|c| c.left().min(own));
         self.computing + own + others.sum::<usize>()
     }
@@ -166,7 +165,7 @@ impl Client {
         self.jobs.iter().map(|entry| entry.left).sum()
     }
 
-    /// Rows of those jobs that go before a new one of so many.
+    /// Rows of those jobs that would go before a new one of so many.
     fn before(&self, rows: usize) -> usize {
         let order = self.given + rows as u64;
         self.jobs.iter().filter(|entry| entry.order() <= order).map(|entry| entry.left).sum()

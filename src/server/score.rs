@@ -1,8 +1,8 @@
 //! A request to its scores: known ones, then the engine for the rest.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Instant};
+use std::{collections::HashMap, num::NonZeroUsize, slice, sync::Arc, time::Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Options,
@@ -24,6 +24,14 @@ use crate::{
 
 /// The most bytes of documents that are spelled without waiting for those of large requests.
 const SMALL: usize = 1 << 16;
+
+/// Of so many documents one tells how many tokens there are.
+const SAMPLE: usize = 16;
+/// The part of such a guess that is believed.
+const SURE: f64 = 0.9;
+
+/// Held while texts are spelled.
+type Turn = Arc<OwnedSemaphorePermit>;
 
 /// Who asks.
 pub(super) struct Caller {
@@ -115,7 +123,8 @@ impl Scorer {
         let instruction = ask.how.instruction.clone();
         let spell = Spell { query: query.clone(), documents, instruction, max_length: prompt };
         let _ticket = self.desk.admit()?;
-        let prompts = self.spell(caller.engine.clone(), vec![spell], None).await?;
+        let turn = self.turn(slice::from_ref(&spell)).await;
+        let prompts = self.spell(caller.engine.clone(), vec![spell], None, &turn).await?;
         Ok(prompts.into_iter().next().unwrap_or_default())
     }
 
@@ -172,8 +181,8 @@ impl Scorer {
                 instruction: ask.how.instruction.clone(),
                 max_length: prompt,
             })
-            .collect();
-        let prompts = self.spell(caller.engine.clone(), texts, ask.how.max_tokens_per_document).await?;
+            .collect::<Vec<_>>();
+        let prompts = self.spell_in_turn(caller, texts, ask.how.max_tokens_per_document).await?;
         work.tokens += prompts.iter().flat_map(|p| (0..p.own.len()).map(|i| p.tokens(i))).sum::<usize>();
         if let Some(most) = self.max_tokens
             && prompts.iter().map(Prompts::computed).sum::<usize>() > most
@@ -183,19 +192,41 @@ impl Scorer {
         self.in_turn(caller, prompts, keys, ticket, work).await
     }
 
+    /// The prompts of texts. Of large ones a part tells first whether there is room for the rest: to spell them takes a tenth of what they take.
+    async fn spell_in_turn(
+        &self,
+        caller: &Caller,
+        texts: Vec<Spell>,
+        per_document: Option<usize>,
+    ) -> Result<Vec<Prompts>, Problem> {
+        let turn = self.turn(&texts).await;
+        if bytes(&texts) > SMALL && caller.due.is_some() {
+            let sample = sample(&texts);
+            let times = bytes(&texts) as f64 / bytes(&sample).max(1) as f64;
+            let prompts = self.spell(caller.engine.clone(), sample, per_document, &turn).await?;
+            let rows = guess(&prompts, texts.len(), times);
+            self.desk.check(&caller.client, (rows * SURE) as usize, caller.due)?;
+        }
+        self.spell(caller.engine.clone(), texts, per_document, &turn).await
+    }
+
+    /// Waits until texts may be spelled.
+    async fn turn(&self, texts: &[Spell]) -> Turn {
+        let spelling = self.spelling[usize::from(bytes(texts) > SMALL)].clone();
+        Arc::new(spelling.acquire_owned().await.expect("nobody closes it"))
+    }
+
     /// Turns texts into prompts in a thread of its own. `per_document` bounds the tokens of each document.
     async fn spell(
         &self,
         engine: Arc<dyn Engine>,
         texts: Vec<Spell>,
         per_document: Option<usize>,
+        turn: &Turn,
     ) -> Result<Vec<Prompts>, Problem> {
         let cancel = Cancel::default();
         let _leave = OnLeave(|| cancel.cancel());
-        let bytes = texts.iter().flat_map(|texts| &texts.documents).map(String::len).sum::<usize>();
-        let spelling = self.spelling[usize::from(bytes > SMALL)].clone();
-        let turn = spelling.acquire_owned().await.expect("nobody closes it");
-        let pace = cancel.clone();
+        let (turn, pace) = (turn.clone(), cancel.clone());
         let spelled = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             texts.into_iter().map(|texts| spell_one(&*engine, texts, per_document, &pace)).collect::<Result<Vec<_>>>()
@@ -241,6 +272,30 @@ impl Scorer {
         };
         Ok(logits.into_iter().enumerate().map(of_group).collect())
     }
+}
+
+fn bytes(texts: &[Spell]) -> usize {
+    texts.iter().flat_map(|texts| &texts.documents).map(String::len).sum()
+}
+
+/// Some of these texts.
+fn sample(texts: &[Spell]) -> Vec<Spell> {
+    let every = |n: usize| if n < 2 * SAMPLE { 1 } else { SAMPLE };
+    let some = texts.iter().step_by(every(texts.len()));
+    let some = some.map(|texts| Spell {
+        query: texts.query.clone(),
+        documents: texts.documents.iter().step_by(every(texts.documents.len())).cloned().collect(),
+        instruction: texts.instruction.clone(),
+        max_length: texts.max_length,
+    });
+    some.collect()
+}
+
+/// How many rows there are for so many queries, whose documents have so many times the bytes of these.
+fn guess(prompts: &[Prompts], queries: usize, times: f64) -> f64 {
+    let shared: usize = prompts.iter().map(|p| p.shared.len()).sum();
+    let own: usize = prompts.iter().flat_map(|p| &p.own).map(Vec::len).sum();
+    shared as f64 * queries as f64 / prompts.len().max(1) as f64 + own as f64 * times
 }
 
 fn over(most: usize) -> Problem {
@@ -304,4 +359,33 @@ pub(super) fn rank<'a>(lines: &[Line], ask: &'a Ask, model: &'a str) -> Result<A
     ranked.truncate(ask.top_n.unwrap_or(usize::MAX));
     let tokens = lines.iter().map(|line| line.tokens).sum();
     Ok(Answer { id: format!("rerank-{}", uuid::Uuid::new_v4()), model, tokens, ask, ranked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_documents_tells_how_many_tokens_all_have() {
+        let one = |documents: usize, at: usize| Spell {
+            query: format!("{at} of a long query"),
+            documents: (0..documents).map(|n| "word ".repeat(5 + (n + at) % 7)).collect(),
+            instruction: None,
+            max_length: 100,
+        };
+        // Words are tokens.
+        let spelled = |texts: &[Spell]| -> Vec<Prompts> {
+            let count = |text: &String| vec![0; text.split_whitespace().count()];
+            let own = |texts: &Spell| texts.documents.iter().map(count).collect::<Vec<_>>();
+            texts.iter().map(|t| Prompts { shared: vec![0; 500], own: own(t), truncated: vec![] }).collect()
+        };
+        for texts in [vec![one(1000, 0)], (0..100).map(|n| one(1, n)).collect(), vec![one(400, 0), one(31, 1)]] {
+            let (sample, documents) = (sample(&texts), |texts: &[Spell]| texts.iter().map(|t| t.documents.len()).sum());
+            let (all, some): (usize, usize) = (documents(&texts), documents(&sample));
+            assert!(some * 7 < all, "{some} of {all}");
+            let rows = guess(&spelled(&sample), texts.len(), bytes(&texts) as f64 / bytes(&sample) as f64);
+            let wanted = spelled(&texts).iter().map(Prompts::computed).sum::<usize>() as f64;
+            assert!((rows - wanted).abs() < 0.03 * wanted, "{rows}, there are {wanted}");
+        }
+    }
 }

@@ -250,6 +250,43 @@ async fn beyond_the_queue_there_is_429_and_later_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_answered_in_time_is_refused_at_once() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    let documents = |n: usize| (0..n).map(|i| format!("{i} {}", "word ".repeat(98))).collect::<Vec<_>>();
+    let timed = |query: &str, documents: &[String], ms: &str| {
+        let mut request = ask(query, documents);
+        request.headers_mut().insert("x-request-timeout-ms", ms.parse().unwrap());
+        request
+    };
+    // A full batch that takes half a second at least: no more than 2,048 rows a second.
+    fake.door.shut();
+    let held = spawn(&api, ask("first", &documents(10)), None);
+    until(&api, "busy 1").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    fake.door.open();
+    assert_eq!(held.await.unwrap().status, 200);
+    let large = documents(1000);
+    let held = hold(&api, &fake).await;
+    let before = fake.spelled.load(Ordering::Relaxed);
+    // 100,000 rows in 20 seconds, by whoever asks.
+    for client in [None, peer(1)] {
+        let refused = send(&api, timed("large", &large, "20000"), client).await;
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (429, &json!("busy")));
+        assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    }
+    assert!(fake.spelled.load(Ordering::Relaxed) - before < 150, "a part of them tells");
+    let slow = spawn(&api, ask("large", &large), None); // it has all the time there is
+    until(&api, "queue_length 1").await;
+    let small = spawn(&api, timed("small", &large[..1], "600000"), None);
+    until(&api, "queue_length 2").await;
+    fake.door.open();
+    for one in [held, small, slow] {
+        assert_eq!(one.await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_known_is_answered_though_nobody_more_may_wait() {
     let fake = Fake::default();
     let api = api(Options { max_queue: 0, cache: 100, ..quiet() }, &fake);

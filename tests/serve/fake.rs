@@ -66,6 +66,8 @@ pub type Calls = Arc<Mutex<Vec<Vec<(Vec<u32>, std::ops::Range<usize>)>>>>;
 pub struct Fake {
     pub door: Door,
     pub calls: Calls,
+    /// Documents that became tokens.
+    pub spelled: Arc<AtomicUsize>,
     /// Calls that were given up.
     pub cancelled: Arc<AtomicUsize>,
 }
@@ -103,6 +105,7 @@ impl Engine for Fake {
             if pace.cancelled() {
                 return Err(Error::new(ErrorKind::Aborted, "cancelled"));
             }
+            self.spelled.fetch_add(1, Ordering::Relaxed);
             let words = words(document);
             prompts.own.push(words.iter().take(room).map(|w| id(w)).chain([2]).collect());
             prompts.truncated.push(words.len() > room);

@@ -156,32 +156,28 @@ fn who_would_be_late_goes_first_whoever_has_a_turn() {
 
 #[test]
 fn how_long_another_one_would_have_to_wait() {
-    let now = Instant::now();
-    let due = Some(now + Duration::from_secs(1000));
-    // A row takes a second.
-    let room = |job: &Job| Some(job.due?.saturating_duration_since(now).as_secs() as usize);
+    let at = |seconds| Some(Instant::now() + Duration::from_secs(seconds));
+    // A row takes a second; every job has a thousand.
+    let room = |job: &Job| job.due.map(|_| 1000);
+    let new = |rows, room| Due { rows, room };
     let mut fair = Fair::default();
-    let large = job_until(due, &[1, 2], &[100; 9]);
-    assert_eq!(fair.wait("a", &large, room), 0, "nobody else is there");
-    fair.push("a", job_until(due, &[1, 2], &[100; 4]));
+    assert_eq!(fair.wait("a", new(902, 1000), room), 0, "nobody else is there");
+    fair.push("a", job_until(at(1000), &[1, 2], &[100; 4]));
     assert_eq!(fair.rows(), 402);
-    assert_eq!(fair.wait("a", &large, room), 902 + 402 - 750);
-    assert_eq!(fair.wait("b", &large, room), 902 + 402 - 750);
-    assert_eq!(fair.wait("a", &job(&[], &[100; 9000]), room), 0, "it has no deadline");
-    assert_eq!(fair.wait("a", &large, |_| None), 0, "the speed is not known");
-    // 300 rows go before those of its own client, and before half of another client's.
-    assert_eq!(fair.wait("a", &job_until(due, &[], &[100; 3]), room), 0);
-    fair.push("b", job_until(due, &[], &[100; 3]));
-    let small = job_until(Some(now + Duration::from_secs(400)), &[], &[100; 2]);
-    assert_eq!(fair.wait("a", &small, room), 400 - 300);
-    assert_eq!(fair.wait("c", &small, room), 600 - 300);
+    assert_eq!(fair.wait("a", new(902, 1000), room), 902 + 402 - 750);
+    assert_eq!(fair.wait("b", new(902, 1000), room), 902 + 402 - 750);
+    // 200 rows go before those of its own client, 201 are about as many, and another client has as many at most.
+    assert_eq!(fair.wait("a", new(200, 400), room), 0);
+    assert_eq!(fair.wait("a", new(201, 400), room), 201 + 402 - 300);
+    fair.push("b", job_until(at(1000), &[], &[100; 3]));
+    assert_eq!(fair.wait("a", new(200, 400), room), 400 - 300);
+    assert_eq!(fair.wait("c", new(200, 400), room), 600 - 300);
     // What is being computed is not done yet.
     fair.take(&Rows(102), None, room);
-    assert_eq!(fair.rows(), 702);
-    assert_eq!(fair.computing, 100);
+    assert_eq!((fair.rows(), fair.computing), (702, 100));
     fair.take(&Rows(1000), None, room);
     assert!(fair.take(&Rows(1000), None, room).is_empty());
-    assert_eq!((fair.rows(), fair.wait("a", &large, room)), (0, 0));
+    assert_eq!((fair.rows(), fair.wait("a", new(902, 1000), room)), (0, 0));
 }
 
 #[test]
