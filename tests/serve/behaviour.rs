@@ -250,6 +250,23 @@ async fn beyond_the_queue_there_is_429_and_later_room() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_time_is_up_while_it_waits_leaves_the_queue() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    let held = hold(&api, &fake).await;
+    let tokens = value(&api, "queue_tokens").await;
+    let mut request = simple("waits");
+    request.headers_mut().insert("x-request-timeout-ms", "20".parse().unwrap());
+    assert_eq!(send(&api, request, None).await.status, 504);
+    assert_eq!((value(&api, "queue_length").await, value(&api, "queue_tokens").await), (0.0, tokens));
+    assert_eq!(value(&api, "request_duration_seconds_count{status=\"504\"}").await, 1.0);
+    assert_eq!(value(&api, "wasted_tokens_total").await, 0.0, "nothing was computed for it");
+    fake.door.open();
+    assert_eq!(held.await.unwrap().status, 200);
+    assert!(!fake.calls.lock().unwrap().iter().flatten().any(|(query, _)| *query == [id("waits")]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_answered_in_time_is_refused_at_once() {
     let fake = Fake::default();
     let api = api(quiet(), &fake);
