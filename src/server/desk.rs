@@ -45,6 +45,8 @@ pub(super) enum Stage {
 struct Queue {
     fair: Fair,
     speed: Speed,
+    /// Rows of requests that were refused, and will come again.
+    outside: usize,
     closed: bool,
 }
 
@@ -71,7 +73,7 @@ enum Failure {
 
 impl Queue {
     fn check(&mut self, client: &str, rows: usize, due: Option<Instant>) -> Result<(), Problem> {
-        let Self { fair, speed, .. } = self;
+        let Self { fair, speed, outside, .. } = self;
         fair.tidy();
         let now = Instant::now();
         let room = |due: Option<Instant>| speed.room(now, due?);
@@ -79,7 +81,11 @@ impl Queue {
         if wait == 0 {
             return Ok(());
         }
-        let seconds = speed.seconds(wait).unwrap_or_default().ceil().max(1.0);
+        // Those that were refused before it will come again before it. Who came in vain would have waited as long as it has for its answer, not longer.
+        let most = due.map_or(0.0, |due| due.saturating_duration_since(now).as_secs_f64());
+        let seconds = |rows| speed.seconds(rows).unwrap_or_default();
+        let seconds = seconds(wait + *outside).min(most).max(seconds(wait)).ceil().max(1.0);
+        *outside += rows;
         let what = format!(
             "The requests before this one leave no room to answer it in its time: ask again in {seconds} s, send fewer documents, or allow more time."
         );
@@ -90,7 +96,7 @@ impl Queue {
 impl Desk {
     pub(super) fn new(options: &super::Options, metrics: Arc<Metrics>, log: Log) -> Self {
         Self {
-            queue: Mutex::new(Queue { fair: Fair::default(), speed: Speed::default(), closed: false }),
+            queue: Mutex::new(Queue { fair: Fair::default(), speed: Speed::default(), outside: 0, closed: false }),
             wake: Condvar::new(),
             counts: Arc::default(),
             computing: AtomicBool::new(false),
@@ -265,6 +271,7 @@ impl Desk {
             if !shares.is_empty() {
                 return Some(shares);
             }
+            queue.outside = 0;
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -320,7 +327,9 @@ impl Desk {
                 self.metrics.computed(shares.iter().map(Share::tokens).sum());
                 let rows = shares.iter().map(|share| share.rows).sum::<usize>();
                 let full = rows >= fill::usual(engine, self.batch_tokens) / 2;
-                lock(&self.queue).speed.learn(rows, full, took);
+                let mut queue = lock(&self.queue);
+                queue.speed.learn(rows, full, took);
+                queue.outside = queue.outside.saturating_sub(rows);
                 Ok(logits)
             }
             Ok(Ok(_)) => Err(Failure::Panic("the engine gave too few scores or too many".into())),
@@ -392,10 +401,14 @@ mod tests {
             3,
             "they need three quarters of their time"
         );
-        let refused = large[9].as_ref().unwrap();
-        assert_eq!((refused.status, refused.code), (429, "busy"));
-        let wait: u64 = refused.headers[0].1.parse().unwrap();
-        assert!((19_900..20_000).contains(&wait), "until the first of them has ended: {wait}");
+        let wait = |refused: &Option<Problem>| -> u64 {
+            let refused = refused.as_ref().unwrap();
+            assert_eq!((refused.status, refused.code), (429, "busy"));
+            refused.headers[0].1.parse().unwrap()
+        };
+        assert!((19_900..20_000).contains(&wait(&large[3])), "until the first of them has ended");
+        assert!((39_900..40_000).contains(&wait(&large[4])), "and this one");
+        assert!((80_000..=80_100).contains(&wait(&large[9])), "as long as it would have waited");
         assert!(desk.submit("a", job(2000)).is_ok(), "small ones pass them");
         assert_eq!(desk.load().tokens, 62_000);
         assert!((desk.load().seconds - 62_000.0).abs() < 1.0);

@@ -152,7 +152,7 @@ impl Fair {
         for pressing in promise::pressing(&dues, rows) {
             for client in self.new.iter_mut().chain(&mut self.clients) {
                 if let Some(at) = client.jobs.iter().position(|entry| Arc::ptr_eq(&entry.job, &jobs[pressing])) {
-                    client.give(at, batch, i64::MIN);
+                    client.give(at, batch, promise::promised(rows), i64::MIN);
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Client {
 
     fn turn(&mut self, batch: &mut Batch<'_>) -> Turn {
         while let Some(at) = (0..self.jobs.len()).min_by_key(|&at| self.jobs[at].order()) {
-            match self.give(at, batch, 0) {
+            match self.give(at, batch, usize::MAX, 0) {
                 Turn::Finished => drop(self.jobs.remove(at)),
                 other => return other,
             }
@@ -181,12 +181,12 @@ impl Client {
         Turn::Finished
     }
 
-    /// Puts a job's documents into the batch, as long as so much credit is left.
-    fn give(&mut self, at: usize, batch: &mut Batch<'_>, least: i64) -> Turn {
+    /// Puts a job's documents into the batch, as long as that has no more than `most` rows and `least` credit is left.
+    fn give(&mut self, at: usize, batch: &mut Batch<'_>, most: usize, least: i64) -> Turn {
         let entry = &mut self.jobs[at];
         while let Some(own) = entry.next() {
             let cost = batch.cost(entry, own);
-            if !batch.has_room(entry, cost) {
+            if !batch.has_room(entry, cost) || batch.rows > 0 && batch.rows + cost > most {
                 return Turn::Full;
             }
             if self.credit.saturating_sub(cost as i64) < least {

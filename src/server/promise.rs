@@ -1,10 +1,14 @@
 //! Whether a request can be answered in time, and which of those that were let in must go first so that they are. Time is counted in rows of the
-//! engine here. Whatever the usual order is, all requests end in time as long as, for each, those that are due no later have no more rows left than
-//! there is room for until then (the earliest due first does it: J. R. Jackson, 1955). So a request is let in if that stays true, and the usual order
-//! gives way as soon as one more batch of it would make it untrue. Where the engine has become slower than it was, as many as possible
-//! end in time (J. M. Moore, 1968).
+//! engine here. Seven eighths of the engine are promised. Whatever the usual order is, all requests end in time as long as, for each, those that are
+//! due no later have no more rows left than there is room for in that part until then (the earliest due first does it: J. R. Jackson, 1955). So a request
+//! is let in if that stays true, and the usual order gives up that part of a batch as soon as one more batch of it would make it untrue; what is
+//! left of the batch keeps small requests from waiting meanwhile. Where the engine has become slower than it was, as many as possible end in time
+//! (J. M. Moore, 1968).
 
 use std::collections::BinaryHeap;
+
+/// The part of the engine that is promised.
+const PROMISED: (usize, usize) = (7, 8);
 
 /// A request ends in time by the usual order if it needs no more than this part of its time: the rest is for those that come after it, and for
 /// an engine that becomes slower.
@@ -18,6 +22,18 @@ pub(super) struct Due {
     pub(super) room: usize,
 }
 
+impl Due {
+    /// The part of its room that can be promised.
+    fn promised(self) -> usize {
+        promised(self.room)
+    }
+}
+
+/// The part of so many rows that is for promises.
+pub(super) fn promised(rows: usize) -> usize {
+    rows / PROMISED.1 * PROMISED.0
+}
+
 /// Which of these can all end in time, after `before` rows: as many as possible, the earliest due first.
 fn keepable(dues: &[Due], before: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..dues.len()).collect();
@@ -26,7 +42,7 @@ fn keepable(dues: &[Due], before: usize) -> Vec<usize> {
     for &i in &order {
         sum += dues[i].rows;
         kept.push((dues[i].rows, i));
-        if sum > dues[i].room
+        if sum > dues[i].promised()
             && let Some((rows, largest)) = kept.pop()
         {
             sum -= rows;
@@ -37,12 +53,12 @@ fn keepable(dues: &[Due], before: usize) -> Vec<usize> {
     order
 }
 
-/// Which of these must go now, in order: a batch of so many rows of other work would make one of them late.
+/// Which of these must go now, in order, in the promised part of the next batch: a batch of other work would make one of them late.
 pub(super) fn pressing(dues: &[Due], batch: usize) -> Vec<usize> {
     let mut order = keepable(dues, 0);
     let ends = order.iter().scan(0, |sum, &i| {
         *sum += dues[i].rows;
-        Some(dues[i].room - *sum)
+        Some(dues[i].promised() - *sum)
     });
     let last = ends.enumerate().filter(|(_, spare)| *spare < batch).last();
     order.truncate(last.map_or(0, |(place, _)| place + 1));
@@ -57,16 +73,16 @@ pub(super) fn wait(new: Due, usual: usize, dues: &[Due], before: usize) -> usize
     for i in keepable(dues, before) {
         let due = dues[i];
         if own > 0 && due.room > new.room {
-            wait = wait.max((sum + own).saturating_sub(new.room));
+            wait = wait.max((sum + own).saturating_sub(new.promised()));
             (sum, own) = (sum + own, 0);
         }
         sum += due.rows;
-        if sum > due.room {
+        if sum > due.promised() {
             // Until that one has ended, or is due before the new one.
             wait = wait.max((sum - new.rows).min(due.room - new.room));
         }
     }
-    if own > 0 { wait.max((sum + own).saturating_sub(new.room)) } else { wait }
+    if own > 0 { wait.max((sum + own).saturating_sub(new.promised())) } else { wait }
 }
 
 #[cfg(test)]
@@ -74,38 +90,39 @@ mod tests {
     use super::*;
     use crate::random::SplitMix64;
 
-    fn due((rows, room): (usize, usize)) -> Due {
-        Due { rows, room }
+    /// Seven eighths of the room are as many rows as are promised here.
+    fn due((rows, sevens): (usize, usize)) -> Due {
+        Due { rows, room: 8 * sevens }
     }
 
     #[test]
     fn as_many_as_possible_are_kept() {
-        let dues = [(50, 100), (10, 20), (60, 100), (5, 4)].map(due);
+        let dues = [(350, 100), (70, 20), (420, 100), (29, 4)].map(due);
         assert_eq!(keepable(&dues, 0), [1, 0]);
-        assert_eq!(keepable(&dues, 15), [0]);
+        assert_eq!(keepable(&dues, 105), [0]);
         assert_eq!(keepable(&[], 5), [0; 0]);
     }
 
     #[test]
     fn those_go_first_that_a_batch_of_others_would_make_late() {
-        let dues = [(50, 500), (10, 30), (10, 200)].map(due);
-        assert_eq!(pressing(&dues, 20), [0; 0]);
-        assert_eq!(pressing(&dues, 21), [1]);
-        assert_eq!(pressing(&dues, 181), [1, 2]);
+        let dues = [(350, 500), (70, 30), (70, 200)].map(due);
+        assert_eq!(pressing(&dues, 140), [0; 0]);
+        assert_eq!(pressing(&dues, 141), [1]);
+        assert_eq!(pressing(&dues, 1261), [1, 2]);
     }
 
     #[test]
     fn who_does_not_end_in_time_by_the_usual_order_waits() {
-        assert_eq!(wait(due((100, 400)), 300, &[], 0), 0);
-        assert_eq!(wait(due((100, 400)), 310, &[], 0), 10);
+        assert_eq!(wait(due((100, 50)), 300, &[], 0), 0);
+        assert_eq!(wait(due((100, 50)), 310, &[], 0), 10);
         // The promises before it leave no room, however small it is: until the first is kept.
-        let dues = [(90, 100), (50, 150)].map(due);
-        assert_eq!(wait(due((10, 150)), 10, &dues, 0), 0);
-        assert_eq!(wait(due((10, 149)), 10, &dues, 0), 0);
-        assert_eq!(wait(due((11, 150)), 10, &dues, 0), 1);
-        assert_eq!(wait(due((11, 99)), 11, &dues, 0), 51);
-        assert_eq!(wait(due((11, 60)), 11, &dues, 0), 90);
-        assert_eq!(wait(due((5, 150)), 10, &dues, 10), 5);
+        let dues = [(630, 100), (350, 150)].map(due);
+        assert_eq!(wait(due((70, 150)), 70, &dues, 0), 0);
+        assert_eq!(wait(due((70, 149)), 70, &dues, 0), 0);
+        assert_eq!(wait(due((71, 150)), 71, &dues, 0), 1);
+        assert_eq!(wait(due((71, 99)), 71, &dues, 0), 8 * 51);
+        assert_eq!(wait(due((71, 10)), 71, &dues, 0), 980);
+        assert_eq!(wait(due((35, 150)), 70, &dues, 70), 35);
     }
 
     /// Requests come at random moments and the usual order is the worst there is, the latest due first: nobody who was let in is late.
@@ -119,10 +136,10 @@ mod tests {
         let (mut now, mut queue) = (0, Vec::<(usize, usize)>::new());
         for _ in 0..20_000 {
             let dues = |queue: &[(usize, usize)], now: usize| -> Vec<Due> {
-                queue.iter().map(|(rows, at)| due((*rows, at - now))).collect()
+                queue.iter().map(|(rows, at)| Due { rows: *rows, room: at - now }).collect()
             };
             if below(3) == 0 {
-                let new = due((1 + below(200), 1 + below(900)));
+                let new = Due { rows: 1 + below(200), room: 1 + below(900) };
                 if wait(new, new.rows, &dues(&queue, now), 0) == 0 {
                     queue.push((new.rows, now + new.room));
                     let_in += 1;
@@ -134,9 +151,12 @@ mod tests {
             let mut rest: Vec<usize> = (0..queue.len()).filter(|i| !first.contains(i)).collect();
             rest.sort_by_key(|&i| std::cmp::Reverse(queue[i].1));
             let mut left = BATCH;
-            for i in first.into_iter().chain(rest) {
-                let rows = queue[i].0.min(left);
-                (queue[i].0, left) = (queue[i].0 - rows, left - rows);
+            let all: Vec<usize> = rest.iter().chain(&first).copied().collect();
+            for (order, least) in [(first, BATCH - promised(BATCH)), (all, 0)] {
+                for i in order {
+                    let rows = queue[i].0.min(left - least);
+                    (queue[i].0, left) = (queue[i].0 - rows, left - rows);
+                }
             }
             now += BATCH - left;
             queue.retain(|(rows, at)| {

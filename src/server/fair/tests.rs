@@ -130,9 +130,9 @@ fn who_would_be_late_goes_first_whoever_has_a_turn() {
     let at = |ms| start + Duration::from_millis(ms);
     // A row takes a millisecond. What is due last came first, and is the smallest.
     let room = |now: Instant| move |job: &Job| Some(job.due?.saturating_duration_since(now).as_millis() as usize);
-    let small = job_until(Some(at(5000)), &[], &[100; 2]);
-    let tight = job_until(Some(at(1400)), &[], &[100; 10]);
-    let other = job(&[], &[100; 1000]);
+    let small = job_until(Some(at(5000)), &[], &[10; 20]);
+    let tight = job_until(Some(at(1400)), &[], &[10; 100]);
+    let other = job(&[], &[10; 1000]);
     let mut fair = Fair::default();
     fair.push("a", small.clone());
     fair.push("a", tight.clone());
@@ -144,21 +144,21 @@ fn who_would_be_late_goes_first_whoever_has_a_turn() {
             order.push((now, one, share.documents.len()));
         }
     }
-    // Turns as usual for 200 rows: 400 could be spared, after that less than 200 could.
+    // Turns as usual for 200 rows: 225 could be spared, after that less than 200 could.
     let tight: Vec<_> = order.iter().filter(|(_, one, _)| *one == 1).collect();
     assert!(tight.iter().all(|(now, ..)| *now < 1400), "{order:?}");
-    assert_eq!(tight.iter().map(|(.., n)| n).sum::<usize>(), 10, "{order:?}");
-    assert!(order.iter().any(|(now, one, _)| *now < 400 && *one != 1), "{order:?}");
+    assert_eq!(tight.iter().map(|(.., n)| n).sum::<usize>(), 100, "{order:?}");
+    assert!((200..1400).step_by(200).all(|t| order.iter().any(|(now, one, _)| *now == t && *one != 1)), "{order:?}");
     // What the promise took from b's part is b's afterwards.
     let late: Vec<_> = order.iter().filter(|(now, ..)| *now >= 1400).collect();
-    assert!(late.iter().all(|(_, one, n)| (*one, *n) == (2, 2)), "{order:?}");
+    assert!(late.iter().all(|(_, one, n)| (*one, *n) == (2, 20)), "{order:?}");
 }
 
 #[test]
 fn how_long_another_one_would_have_to_wait() {
     let at = |seconds| Some(Instant::now() + Duration::from_secs(seconds));
-    // A row takes a second; every job has a thousand.
-    let room = |job: &Job| job.due.map(|_| 1000);
+    // A row takes a second; every job has 1,200, of which 1,050 are promised.
+    let room = |job: &Job| job.due.map(|_| 1200);
     let new = |rows, room| Due { rows, room };
     let mut fair = Fair::default();
     assert_eq!(fair.wait("a", new(902, 1000), room), 0, "nobody else is there");
