@@ -201,8 +201,8 @@ impl Client {
 }
 
 impl Entry {
-    /// The least goes first.
+    /// The least goes first: who has the fewest rows left, less what the client's other jobs were given since it came.
     fn order(&self) -> u64 {
-        self.came + self.left as u64
+        self.came + self.job.rows as u64
     }
 }

@@ -112,6 +112,20 @@ fn the_requests_of_one_client_end_one_after_the_other_and_small_ones_first() {
 }
 
 #[test]
+fn small_requests_pass_a_large_one_however_far_it_has_come() {
+    let large = job(&[], &[100; 100]);
+    let mut fair = Fair::default();
+    fair.push("a", large);
+    for _ in 0..24 {
+        fair.take(&Rows(200), None, |_| None);
+        let small = job(&[], &[100]);
+        fair.push("a", small.clone());
+        let shares = fair.take(&Rows(200), None, |_| None);
+        assert!(shares.iter().any(|share| Arc::ptr_eq(&share.job, &small)), "{} rows are left", fair.rows());
+    }
+}
+
+#[test]
 fn a_large_request_is_passed_only_by_those_that_came_while_its_client_got_as_much_as_it_needs() {
     let mut fair = Fair::default();
     let large = job(&[], &[100; 10]);
