@@ -81,7 +81,9 @@ async fn requests_that_wait_share_a_batch_and_get_their_own_scores() {
     let api = api(quiet(), &fake);
     let held = hold(&api, &fake).await;
     let all: Vec<_> = (0..20).map(|n| (n, spawn(&api, ask(&known(n).0, &known(n).1), peer(n as u8)))).collect();
-    until(&api, "queue_length 20").await;
+    let rows = |n: usize| 2 + (0..=n % 5).map(|i| i + 1 + n % 7 + 1).sum::<usize>(); // a start, the query, and documents with an end each
+    let blocker = 8;
+    until(&api, &format!("queue_tokens {}", blocker + (0..20).map(rows).sum::<usize>())).await;
     fake.door.open();
     for (n, one) in all {
         check_known(n, &one.await.unwrap());
