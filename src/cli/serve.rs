@@ -74,7 +74,7 @@ pub(crate) struct Options {
     /// The most different queries in a request [default: no limit]
     #[arg(long, value_name = "N", env = "EDGE_RERANKER_MAX_QUERIES", value_parser = from_one)]
     max_queries: Option<usize>,
-    /// The most requests that wait while others compute; more get 429
+    /// The most requests that wait while one computes; more get 429
     #[arg(long, value_name = "N", default_value_t = 64, env = "EDGE_RERANKER_MAX_QUEUE")]
     max_queue: usize,
     /// The most connections; more wait in the system until some are closed
@@ -83,13 +83,13 @@ pub(crate) struct Options {
     /// The most tokens that go through the model together, of whichever requests [default: on the CPU 1,024 for a thread, 4,096 at most; on others what is best for them]
     #[arg(long, value_name = "N", env = "EDGE_RERANKER_BATCH_TOKENS", value_parser = from_one)]
     batch_tokens: Option<usize>,
-    /// Seconds from a request to its answer, 0 for no limit; a client may ask for less with x-request-timeout-ms
+    /// Seconds from a request to its answer, 0 for no limit: what cannot end by then gets 429 at once; a client may ask for less with x-request-timeout-ms
     #[arg(long, value_name = "SECONDS", default_value = "60", env = "EDGE_RERANKER_TIMEOUT", value_parser = seconds)]
     timeout: Duration,
     /// Seconds from the first signal to the end of all requests; what is not answered by then is cut off
     #[arg(long, value_name = "SECONDS", default_value = "70", env = "EDGE_RERANKER_DRAIN_TIMEOUT", value_parser = seconds)]
     drain_timeout: Duration,
-    /// Seconds that clients are told to wait when the queue is full or the model is not there
+    /// Seconds that clients are told to wait when the queue is full or the model is not there; for lack of time they are told how long it will be
     #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "EDGE_RERANKER_RETRY_AFTER")]
     retry_after: u32,
     /// Scores that are remembered, 0 for none

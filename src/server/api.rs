@@ -8,7 +8,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::Instant,
 };
 
 use axum::body::Body;
@@ -142,6 +142,7 @@ impl Api {
         let Some(time) = asked.into_iter().chain(self.options.timeout).min() else {
             return self.route(call, body).await;
         };
+        call.due = Instant::now().checked_add(time);
         tokio::time::timeout(time, self.route(call, body)).await.unwrap_or_else(|_| {
             let what = format!(
                 "The request took more than {} ms: send fewer documents, or allow more time.",
@@ -207,15 +208,13 @@ impl Api {
         drop(text);
         let dialect = call.dialect.expect("it was just told");
         self.check_count(ask.count)?;
-        let caller = Caller { engine: self.engine().await?, client: call.client() };
-        let (lines, work) = self.scorer.score(&ask, &caller).await?;
-        call.work = work;
+        let caller = Caller { engine: self.engine().await?, client: call.client(), due: call.due };
+        let lines = self.scorer.score(&ask, &caller, &mut call.work).await?;
         let name = caller.engine.info().name;
         let answer = rank(&lines, &ask, &name)?;
-        let Work { documents, tokens, cached, .. } = work;
+        let Work { documents, tokens, cached, .. } = call.work;
         self.metrics.documents.inc_by(documents as u64);
         self.metrics.tokens.inc_by(tokens as u64);
-        self.metrics.waited(Duration::from_secs_f64(work.queue_ms / 1e3));
         let mut response = answers::of((dialect.write)(&answer, path));
         if self.scorer.caches() {
             self.metrics.cache_hits.inc_by(cached as u64);
@@ -232,7 +231,7 @@ impl Api {
         let ask = body::work(&text, read)?;
         drop(text);
         self.check_count(ask.count)?;
-        let caller = Caller { engine: self.engine().await?, client: call.client() };
+        let caller = Caller { engine: self.engine().await?, client: call.client(), due: call.due };
         let prompts = self.scorer.tokenize(&ask, &caller).await?;
         let ids: Vec<Vec<u32>> = prompts.own.iter().map(|own| [&prompts.shared[..], own].concat()).collect();
         Ok(ok(&json!({ "ids": ids, "shared_prefix": prompts.shared.len() })))
@@ -267,8 +266,7 @@ impl Api {
     }
 
     fn report(&self) -> Response<Body> {
-        let ready = matches!(self.desk.stage(), Stage::Ready(_));
-        let text = self.metrics.text(self.desk.waiting(), self.desk.is_computing(), ready);
+        let text = self.metrics.text(&self.desk.load());
         let response = Response::builder().header("content-type", "text/plain; version=0.0.4; charset=utf-8");
         response.body(text.into()).expect("a header of ours")
     }

@@ -30,6 +30,8 @@ pub(super) struct Call<'a> {
     /// As far as it can be told.
     pub(super) dialect: Option<&'static Dialect>,
     pub(super) work: Work,
+    /// When nobody will wait for its answer any more.
+    pub(super) due: Option<Instant>,
     metrics: &'a Metrics,
     log: Log,
     started: Instant,
@@ -52,6 +54,7 @@ impl<'a> Call<'a> {
             key: None,
             dialect: path.map(dialect_of_path),
             work: Work::default(),
+            due: None,
             metrics,
             log,
             started: Instant::now(),
@@ -89,7 +92,7 @@ impl<'a> Call<'a> {
         let dialect = self.dialect.filter(|_| self.reranks()).map(|dialect| dialect.name);
         self.metrics.request(dialect.unwrap_or("other"), status);
         if dialect.is_some() {
-            self.metrics.took(took);
+            self.metrics.took(status, took);
         }
         // Probes come every few seconds and would drown the rest.
         let probe = self.path.is_some_and(|p| auth::OPEN.contains(&p) || p == "/metrics");

@@ -15,11 +15,14 @@ use tokio::sync::watch;
 
 use super::{
     engine::Engine,
-    fair::{Fair, Share},
-    job::{Counts, Job, Ticket, lock},
+    fair::Fair,
+    fill::{self, Share},
+    job::{Counts, Job, Ticket, Took, lock},
     log::Log,
-    metrics::Metrics,
+    metrics::{Load, Metrics},
     problem::Problem,
+    promise::Due,
+    speed::Speed,
 };
 use crate::{
     backend::Pace,
@@ -41,6 +44,9 @@ pub(super) enum Stage {
 
 struct Queue {
     fair: Fair,
+    speed: Speed,
+    /// Rows of requests that were refused, and will come again.
+    outside: usize,
     closed: bool,
 }
 
@@ -65,10 +71,32 @@ enum Failure {
     Panic(String),
 }
 
+impl Queue {
+    fn check(&mut self, client: &str, rows: usize, due: Option<Instant>) -> Result<(), Problem> {
+        let Self { fair, speed, outside, .. } = self;
+        fair.tidy();
+        let now = Instant::now();
+        let room = |due: Option<Instant>| speed.room(now, due?);
+        let wait = room(due).map_or(0, |most| fair.wait(client, Due { rows, room: most }, |job| room(job.due)));
+        if wait == 0 {
+            return Ok(());
+        }
+        // Those that were refused before it will come again before it. It is told no longer time than it has for its answer, and not all are told the same.
+        let most = due.map_or(0.0, |due| due.saturating_duration_since(now).as_secs_f64());
+        let [wait, others] = [wait, *outside].map(|rows| speed.seconds(rows).unwrap_or_default());
+        let seconds = (wait + others % (most - wait).max(1.0)).ceil().max(1.0);
+        *outside += rows;
+        let what = format!(
+            "The requests before this one leave no room to answer it in its time: ask again in {seconds} s, send fewer documents, or allow more time."
+        );
+        Err(Problem::busy(429, "busy", &what, seconds as u64))
+    }
+}
+
 impl Desk {
     pub(super) fn new(options: &super::Options, metrics: Arc<Metrics>, log: Log) -> Self {
         Self {
-            queue: Mutex::new(Queue { fair: Fair::default(), closed: false }),
+            queue: Mutex::new(Queue { fair: Fair::default(), speed: Speed::default(), outside: 0, closed: false }),
             wake: Condvar::new(),
             counts: Arc::default(),
             computing: AtomicBool::new(false),
@@ -118,14 +146,14 @@ impl Desk {
         Ticket::draw(&self.counts, self.max_queue).ok_or_else(|| Problem::busy(429, "busy", full, self.retry_after))
     }
 
-    /// How many requests wait.
-    pub(super) fn waiting(&self) -> usize {
-        lock(&self.counts).waiting
-    }
-
-    /// Whether the engine computes.
-    pub(super) fn is_computing(&self) -> bool {
-        self.computing.load(Ordering::Relaxed)
+    /// What is under way.
+    pub(super) fn load(&self) -> Load {
+        let Counts { waiting, running } = *lock(&self.counts);
+        let queue = lock(&self.queue);
+        let tokens = queue.fair.rows();
+        let seconds = queue.speed.seconds(tokens).unwrap_or_default();
+        let busy = self.computing.load(Ordering::Relaxed);
+        Load { waiting, running, tokens, seconds, busy, ready: matches!(self.stage(), Stage::Ready(_)) }
     }
 
     /// Whether the next request would be refused.
@@ -133,21 +161,33 @@ impl Desk {
         lock(&self.counts).are_full(self.max_queue)
     }
 
-    pub(super) fn submit(&self, client: &str, job: Arc<Job>) {
+    /// Whether a job of so many rows could be answered in time.
+    pub(super) fn check(&self, client: &str, rows: usize, due: Option<Instant>) -> Result<(), Problem> {
+        lock(&self.queue).check(client, rows, due)
+    }
+
+    /// Lets a job wait for its turns, if it can be answered in time.
+    pub(super) fn submit(&self, client: &str, job: Arc<Job>) -> Result<(), Problem> {
         let mut queue = lock(&self.queue);
         if queue.closed {
-            drop(queue);
-            return job.fail(self.draining());
+            return Err(self.draining());
         }
+        queue.check(client, job.rows, job.due)?;
         queue.fair.push(client, job);
         drop(queue);
         self.wake.notify_all();
+        Ok(())
     }
 
-    /// Takes a job's remaining documents out of the queue.
-    pub(super) fn leave(&self, job: &Job) {
-        job.leave();
+    /// Takes what is left of a job out of the queue.
+    pub(super) fn leave(&self, job: &Job) -> Took {
+        let took = job.leave();
+        self.metrics.waited(took.waited);
+        if !took.answered {
+            self.metrics.wasted(took.tokens);
+        }
         lock(&self.queue).fair.tidy();
+        took
     }
 
     /// Ends the thread once its batch is done; jobs that wait are refused.
@@ -211,8 +251,10 @@ impl Desk {
     fn work(&self, engine: &dyn Engine) -> Option<Error> {
         while let Some(shares) = self.next(engine) {
             shares.iter().for_each(|share| share.job.begin());
-            if let Some(lost) = self.turn(engine, &shares) {
-                return Some(lost);
+            let lost = self.turn(engine, &shares);
+            shares.iter().for_each(|share| share.job.pause());
+            if lost.is_some() {
+                return lost;
             }
         }
         None
@@ -224,10 +266,12 @@ impl Desk {
             if queue.closed {
                 return None;
             }
-            let shares = queue.fair.take(engine, self.batch_tokens);
+            let (Queue { fair, speed, .. }, now) = (&mut *queue, Instant::now());
+            let shares = fair.take(engine, self.batch_tokens, |job| speed.room(now, job.due?));
             if !shares.is_empty() {
                 return Some(shares);
             }
+            queue.outside = 0;
             queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -237,7 +281,9 @@ impl Desk {
         match self.attempt(engine, shares) {
             Ok(logits) => {
                 for (share, logits) in shares.iter().zip(logits) {
-                    share.job.deliver(share.group, share.documents.clone(), logits);
+                    if !share.job.deliver(share.group, share.documents.clone(), logits) {
+                        self.metrics.wasted(share.tokens());
+                    }
                 }
                 None
             }
@@ -274,10 +320,18 @@ impl Desk {
         self.computing.store(true, Ordering::Relaxed);
         let result = catch_unwind(AssertUnwindSafe(|| engine.score(&parts, &Wanted(shares))));
         self.computing.store(false, Ordering::Relaxed);
-        let rows = parts.iter().map(|p| p.prompts.own[p.documents.clone()].iter().map(Vec::len).sum::<usize>()).sum();
-        self.metrics.batch(parts.len(), rows, started.elapsed());
+        let took = started.elapsed();
+        self.metrics.batch(parts.len(), took);
         match result {
-            Ok(Ok(logits)) if logits.iter().map(Vec::len).eq(parts.iter().map(|p| p.documents.len())) => Ok(logits),
+            Ok(Ok(logits)) if logits.iter().map(Vec::len).eq(parts.iter().map(|p| p.documents.len())) => {
+                self.metrics.computed(shares.iter().map(Share::tokens).sum());
+                let rows = shares.iter().map(|share| share.rows).sum::<usize>();
+                let full = rows >= fill::usual(engine, self.batch_tokens) / 2;
+                let mut queue = lock(&self.queue);
+                queue.speed.learn(rows, full, took);
+                queue.outside = queue.outside.saturating_sub(rows);
+                Ok(logits)
+            }
             Ok(Ok(_)) => Err(Failure::Panic("the engine gave too few scores or too many".into())),
             Ok(Err(e)) => Err(Failure::Error(e)),
             Err(payload) => Err(Failure::Panic(said(&*payload))),
@@ -320,5 +374,44 @@ struct Wanted<'a>(&'a [Share]);
 impl Pace for Wanted<'_> {
     fn cancelled(&self) -> bool {
         self.0.iter().all(|share| share.job.is_gone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        rerank::Prompts,
+        server::{LogFormat, Options},
+    };
+
+    /// A row takes a second, and every job has most of a day: what the test itself takes does not matter.
+    #[test]
+    fn what_cannot_end_in_time_is_refused_and_told_when_there_is_room() {
+        let desk = Desk::new(&Options::default(), Arc::new(Metrics::new()), Log(LogFormat::Errors));
+        lock(&desk.queue).speed.learn(1000, true, Duration::from_secs(1000));
+        let due = Some(Instant::now() + Duration::from_secs(80_100));
+        let job = |rows: usize| {
+            let prompts = Prompts { shared: vec![], own: vec![vec![0; rows]], truncated: vec![false] };
+            Job::new(vec![prompts], due, desk.admit().unwrap(), Box::new(|_, _, _| {})).0
+        };
+        let large: Vec<_> = (0..10).map(|_| desk.submit("a", job(20_000)).err()).collect();
+        assert_eq!(
+            large.iter().filter(|refused| refused.is_none()).count(),
+            3,
+            "they need three quarters of their time"
+        );
+        let wait = |refused: &Option<Problem>| -> u64 {
+            let refused = refused.as_ref().unwrap();
+            assert_eq!((refused.status, refused.code), (429, "busy"));
+            refused.headers[0].1.parse().unwrap()
+        };
+        assert!((19_900..20_000).contains(&wait(&large[3])), "until the first of them has ended");
+        assert!((39_900..40_000).contains(&wait(&large[4])), "and this one");
+        assert!((39_700..39_900).contains(&wait(&large[7])), "not longer than it would have waited for its answer");
+        assert!(desk.submit("a", job(2000)).is_ok(), "small ones pass them");
+        assert_eq!(desk.load().tokens, 62_000);
+        assert!((desk.load().seconds - 62_000.0).abs() < 1.0);
+        assert_eq!((desk.load().waiting, desk.load().running), (4, 0), "who was refused has left its place");
     }
 }

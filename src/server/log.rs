@@ -30,7 +30,10 @@ pub(super) struct Record<'a> {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(super) struct Work {
     pub(super) documents: usize,
+    /// Of all prompts.
     pub(super) tokens: usize,
+    /// Of documents, that went through the model for it.
+    pub(super) computed_tokens: usize,
     /// Documents whose score was known.
     pub(super) cached: usize,
     pub(super) queue_ms: f64,

@@ -1,7 +1,7 @@
 //! The HTTP API of one model: other rerankers' clients ask it as they ask their own servers. `docs/server.md` says how to run it.
 //!
 //! A request is read in the words of its dialect (`dialects`), its texts become tokens beside the computing thread (`score`), and wait at the
-//! desk (`desk`), where documents of many requests fill one batch, fairly (`fair`). The same API as a JavaScript function is `pkg/src/server/`;
+//! desk (`desk`), where documents of many requests fill one batch (`fill`), fairly (`fair`) and in time (`promise`). The same API as a JavaScript function is `pkg/src/server/`;
 //! `tests/dialects` holds requests and replies for both.
 
 mod answers;
@@ -18,6 +18,7 @@ mod dialects;
 mod engine;
 mod fair;
 mod fields;
+mod fill;
 mod job;
 mod json;
 mod linger;
@@ -27,9 +28,11 @@ mod metrics;
 mod openapi;
 mod options;
 mod problem;
+mod promise;
 mod routes;
 mod score;
 mod socket;
+mod speed;
 mod stderr;
 
 pub use api::{Api, Load};

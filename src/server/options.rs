@@ -23,15 +23,15 @@ pub struct Options {
     pub max_length: Option<usize>,
     /// Different queries in a request.
     pub max_queries: Option<usize>,
-    /// Requests that may wait while others compute.
+    /// Requests that may wait while one computes.
     pub max_queue: usize,
     /// Tokens that go through the model together; what the backend finds best, if none.
     pub batch_tokens: Option<usize>,
-    /// From a request to its answer; clients may ask for less.
+    /// From a request to its answer; clients may ask for less. What cannot end by then is refused.
     pub timeout: Option<Duration>,
     /// How long a request waits for the model to be loaded.
     pub load_wait: Duration,
-    /// Seconds that clients are told to wait.
+    /// Seconds that clients are told to wait, unless it is known how long it will be.
     pub retry_after: u64,
     /// Scores that are remembered.
     pub cache: usize,

@@ -1,8 +1,8 @@
 //! A request to its scores: known ones, then the engine for the rest.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc};
+use std::{collections::HashMap, num::NonZeroUsize, slice, sync::Arc, time::Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     Options,
@@ -11,7 +11,7 @@ use super::{
     cache::{self, Key, ScoreCache},
     desk::Desk,
     engine::{Engine, EngineInfo, Spell},
-    job::{Hear, Job, Ticket},
+    job::{Hear, Job, Ticket, Took},
     log::{Work, milliseconds},
     problem::{Problem, too_large},
 };
@@ -22,18 +22,31 @@ use crate::{
     rerank::Prompts,
 };
 
+/// The most bytes of documents that are spelled without waiting for those of large requests.
+const SMALL: usize = 1 << 16;
+
+/// Of so many documents one tells how many tokens there are.
+const SAMPLE: usize = 16;
+/// The part of such a guess that is believed.
+const SURE: f64 = 0.9;
+
+/// Held while texts are spelled.
+type Turn = Arc<OwnedSemaphorePermit>;
+
 /// Who asks.
 pub(super) struct Caller {
     pub(super) engine: Arc<dyn Engine>,
     /// Shares the model fairly with the others.
     pub(super) client: String,
+    /// When it will not wait any more.
+    pub(super) due: Option<Instant>,
 }
 
 pub(super) struct Scorer {
     desk: Arc<Desk>,
     cache: Option<Arc<ScoreCache>>,
-    /// Texts become tokens beside the computing thread, of so many requests at once.
-    spelling: Arc<Semaphore>,
+    /// Texts become tokens beside the computing thread, of so many requests at once: of small ones, and of large ones.
+    spelling: [Arc<Semaphore>; 2],
     max_tokens: Option<usize>,
     max_length: Option<usize>,
     max_queries: Option<usize>,
@@ -48,9 +61,9 @@ struct Missing {
 }
 
 /// Stops what goes on in other threads for a request that is gone.
-struct OnLeave<F: Fn()>(F);
+struct OnLeave<F: FnMut()>(F);
 
-impl<F: Fn()> Drop for OnLeave<F> {
+impl<F: FnMut()> Drop for OnLeave<F> {
     fn drop(&mut self) {
         (self.0)();
     }
@@ -62,7 +75,7 @@ impl Scorer {
         Self {
             desk,
             cache: NonZeroUsize::new(options.cache).map(|n| Arc::new(ScoreCache::new(n))),
-            spelling: Arc::new(Semaphore::new(cores.div_ceil(2))),
+            spelling: [(); 2].map(|()| Arc::new(Semaphore::new(cores.div_ceil(2)))),
             max_tokens: options.max_tokens,
             max_length: options.max_length,
             max_queries: options.max_queries,
@@ -74,8 +87,9 @@ impl Scorer {
         self.cache.is_some()
     }
 
-    /// A line for each document of the request, and what it took.
-    pub(super) async fn score(&self, ask: &Ask, caller: &Caller) -> Result<(Vec<Line>, Work), Problem> {
+    /// A line for each document of the request. What it took is in `work`, however this ends.
+    pub(super) async fn score(&self, ask: &Ask, caller: &Caller, work: &mut Work) -> Result<Vec<Line>, Problem> {
+        work.documents = ask.documents.len();
         let info = caller.engine.info();
         let prompt = longest(info.context_length, self.max_length);
         let groups = self.groups(ask)?;
@@ -85,20 +99,20 @@ impl Scorer {
         if let (Some(cache), Some(keys)) = (&self.cache, &keys) {
             lines.iter_mut().zip(keys).for_each(|(line, key)| *line = cache.get(key));
         }
-        let mut work = Work { documents: texts.len(), ..Work::default() };
-        work.cached = lines.iter().flatten().count();
+        let known = lines.iter().flatten();
+        (work.cached, work.tokens) = known.fold((0, 0), |(n, tokens), line| (n + 1, tokens + line.tokens));
         let missing = missing(&groups, &texts, &lines);
         if !missing.is_empty() {
             let places: Vec<Vec<Vec<usize>>> =
                 missing.iter().map(|m| m.texts.iter().map(|(_, places)| places.clone()).collect()).collect();
-            let computed = self.compute(ask, caller, missing, prompt, keys, &mut work).await?;
+            let computed = self.compute(ask, caller, missing, prompt, keys, work).await?;
             for (places, line) in places.iter().flatten().zip(computed.iter().flatten()) {
                 places.iter().for_each(|&place| lines[place] = Some(*line));
             }
         }
         let lines: Vec<Line> = lines.into_iter().map(|line| line.expect("every document was scored")).collect();
         work.tokens = lines.iter().map(|line| line.tokens).sum();
-        Ok((lines, work))
+        Ok(lines)
     }
 
     /// The prompts of one query's documents.
@@ -109,7 +123,8 @@ impl Scorer {
         let instruction = ask.how.instruction.clone();
         let spell = Spell { query: query.clone(), documents, instruction, max_length: prompt };
         let _ticket = self.desk.admit()?;
-        let prompts = self.spell(caller.engine.clone(), vec![spell], None).await?;
+        let turn = self.turn(slice::from_ref(&spell)).await;
+        let prompts = self.spell(caller.engine.clone(), vec![spell], None, &turn).await?;
         Ok(prompts.into_iter().next().unwrap_or_default())
     }
 
@@ -166,8 +181,9 @@ impl Scorer {
                 instruction: ask.how.instruction.clone(),
                 max_length: prompt,
             })
-            .collect();
-        let prompts = self.spell(caller.engine.clone(), texts, ask.how.max_tokens_per_document).await?;
+            .collect::<Vec<_>>();
+        let prompts = self.spell_in_turn(caller, texts, ask.how.max_tokens_per_document).await?;
+        work.tokens += prompts.iter().flat_map(|p| (0..p.own.len()).map(|i| p.tokens(i))).sum::<usize>();
         if let Some(most) = self.max_tokens
             && prompts.iter().map(Prompts::computed).sum::<usize>() > most
         {
@@ -176,17 +192,41 @@ impl Scorer {
         self.in_turn(caller, prompts, keys, ticket, work).await
     }
 
+    /// The prompts of texts. Of large ones a part tells first whether there is room for the rest: to spell them takes a tenth of what they take.
+    async fn spell_in_turn(
+        &self,
+        caller: &Caller,
+        texts: Vec<Spell>,
+        per_document: Option<usize>,
+    ) -> Result<Vec<Prompts>, Problem> {
+        let turn = self.turn(&texts).await;
+        if bytes(&texts) > SMALL && caller.due.is_some() {
+            let sample = sample(&texts);
+            let times = bytes(&texts) as f64 / bytes(&sample).max(1) as f64;
+            let prompts = self.spell(caller.engine.clone(), sample, per_document, &turn).await?;
+            let rows = guess(&prompts, texts.len(), times);
+            self.desk.check(&caller.client, (rows * SURE) as usize, caller.due)?;
+        }
+        self.spell(caller.engine.clone(), texts, per_document, &turn).await
+    }
+
+    /// Waits until texts may be spelled.
+    async fn turn(&self, texts: &[Spell]) -> Turn {
+        let spelling = self.spelling[usize::from(bytes(texts) > SMALL)].clone();
+        Arc::new(spelling.acquire_owned().await.expect("nobody closes it"))
+    }
+
     /// Turns texts into prompts in a thread of its own. `per_document` bounds the tokens of each document.
     async fn spell(
         &self,
         engine: Arc<dyn Engine>,
         texts: Vec<Spell>,
         per_document: Option<usize>,
+        turn: &Turn,
     ) -> Result<Vec<Prompts>, Problem> {
         let cancel = Cancel::default();
         let _leave = OnLeave(|| cancel.cancel());
-        let turn = self.spelling.clone().acquire_owned().await.expect("nobody closes it");
-        let pace = cancel.clone();
+        let (turn, pace) = (turn.clone(), cancel.clone());
         let spelled = tokio::task::spawn_blocking(move || {
             let _turn = turn;
             texts.into_iter().map(|texts| spell_one(&*engine, texts, per_document, &pace)).collect::<Result<Vec<_>>>()
@@ -219,18 +259,43 @@ impl Scorer {
                 cache.put(keys[group][document], line_of(&heard, group, document, logits));
             }
         });
-        let (job, answer) = Job::new(prompts, ticket, hear);
-        self.desk.submit(&caller.client, job.clone());
-        let leave = OnLeave(|| self.desk.leave(&job));
-        let done = answer.await.unwrap_or_else(|_| Err(Problem::internal("the computing thread ended")));
-        drop(leave);
-        let done = done?;
-        (work.queue_ms, work.compute_ms) = (milliseconds(done.waited), milliseconds(done.computed));
+        let (job, answer) = Job::new(prompts, caller.due, ticket, hear);
+        self.desk.submit(&caller.client, job.clone())?;
+        let _leave = OnLeave(|| {
+            let Took { waited, computed, tokens, .. } = self.desk.leave(&job);
+            (work.queue_ms, work.compute_ms) = (milliseconds(waited), milliseconds(computed));
+            work.computed_tokens = tokens;
+        });
+        let logits = answer.await.unwrap_or_else(|_| Err(Problem::internal("the computing thread ended")))?;
         let of_group = |(group, logits): (usize, Vec<Logits>)| {
             logits.into_iter().enumerate().map(|(i, logits)| line_of(&lengths, group, i, logits)).collect()
         };
-        Ok(done.logits.into_iter().enumerate().map(of_group).collect())
+        Ok(logits.into_iter().enumerate().map(of_group).collect())
     }
+}
+
+fn bytes(texts: &[Spell]) -> usize {
+    texts.iter().flat_map(|texts| &texts.documents).map(String::len).sum()
+}
+
+/// Some of these texts.
+fn sample(texts: &[Spell]) -> Vec<Spell> {
+    let every = |n: usize| if n < 2 * SAMPLE { 1 } else { SAMPLE };
+    let some = texts.iter().step_by(every(texts.len()));
+    let some = some.map(|texts| Spell {
+        query: texts.query.clone(),
+        documents: texts.documents.iter().step_by(every(texts.documents.len())).cloned().collect(),
+        instruction: texts.instruction.clone(),
+        max_length: texts.max_length,
+    });
+    some.collect()
+}
+
+/// How many rows there are for so many queries, whose documents have so many times the bytes of these.
+fn guess(prompts: &[Prompts], queries: usize, times: f64) -> f64 {
+    let shared: usize = prompts.iter().map(|p| p.shared.len()).sum();
+    let own: usize = prompts.iter().flat_map(|p| &p.own).map(Vec::len).sum();
+    shared as f64 * queries as f64 / prompts.len().max(1) as f64 + own as f64 * times
 }
 
 fn over(most: usize) -> Problem {
@@ -294,4 +359,33 @@ pub(super) fn rank<'a>(lines: &[Line], ask: &'a Ask, model: &'a str) -> Result<A
     ranked.truncate(ask.top_n.unwrap_or(usize::MAX));
     let tokens = lines.iter().map(|line| line.tokens).sum();
     Ok(Answer { id: format!("rerank-{}", uuid::Uuid::new_v4()), model, tokens, ask, ranked })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_the_documents_tells_how_many_tokens_all_have() {
+        let one = |documents: usize, at: usize| Spell {
+            query: format!("{at} of a long query"),
+            documents: (0..documents).map(|n| "word ".repeat(5 + (n + at) % 7)).collect(),
+            instruction: None,
+            max_length: 100,
+        };
+        // Words are tokens.
+        let spelled = |texts: &[Spell]| -> Vec<Prompts> {
+            let count = |text: &String| vec![0; text.split_whitespace().count()];
+            let own = |texts: &Spell| texts.documents.iter().map(count).collect::<Vec<_>>();
+            texts.iter().map(|t| Prompts { shared: vec![0; 500], own: own(t), truncated: vec![] }).collect()
+        };
+        for texts in [vec![one(1000, 0)], (0..100).map(|n| one(1, n)).collect(), vec![one(400, 0), one(31, 1)]] {
+            let (sample, documents) = (sample(&texts), |texts: &[Spell]| texts.iter().map(|t| t.documents.len()).sum());
+            let (all, some): (usize, usize) = (documents(&texts), documents(&sample));
+            assert!(some * 7 < all, "{some} of {all}");
+            let rows = guess(&spelled(&sample), texts.len(), bytes(&texts) as f64 / bytes(&sample) as f64);
+            let wanted = spelled(&texts).iter().map(Prompts::computed).sum::<usize>() as f64;
+            assert!((rows - wanted).abs() < 0.03 * wanted, "{rows}, there are {wanted}");
+        }
+    }
 }

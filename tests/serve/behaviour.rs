@@ -19,7 +19,7 @@ use hyper::Request;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::fake::{Fake, Reply, api, get, id, post, send, until};
+use crate::fake::{Fake, Reply, api, get, id, post, send, until, value};
 
 const P: &str = "/v1/rerank";
 
@@ -81,7 +81,9 @@ async fn requests_that_wait_share_a_batch_and_get_their_own_scores() {
     let api = api(quiet(), &fake);
     let held = hold(&api, &fake).await;
     let all: Vec<_> = (0..20).map(|n| (n, spawn(&api, ask(&known(n).0, &known(n).1), peer(n as u8)))).collect();
-    until(&api, "queue_length 20").await;
+    let rows = |n: usize| 2 + (0..=n % 5).map(|i| i + 1 + n % 7 + 1).sum::<usize>(); // a start, the query, and documents with an end each
+    let blocker = 8;
+    until(&api, &format!("queue_tokens {}", blocker + (0..20).map(rows).sum::<usize>())).await;
     fake.door.open();
     for (n, one) in all {
         check_known(n, &one.await.unwrap());
@@ -239,6 +241,7 @@ async fn beyond_the_queue_there_is_429_and_later_room() {
     until(&api, "queue_length 2").await;
     let health = get(&api, "/health").await;
     assert_eq!((health.status, &health.json()["status"]), (200, &json!("busy")));
+    until(&api, "running 1").await;
     let refused = send(&api, simple("late"), None).await;
     assert_eq!((refused.status, refused.header("retry-after")), (429, Some("7")));
     fake.door.open();
@@ -246,6 +249,92 @@ async fn beyond_the_queue_there_is_429_and_later_room() {
         assert_eq!(one.await.unwrap().status, 200);
     }
     assert_eq!(send(&api, simple("later"), None).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_whose_time_is_up_while_it_waits_leaves_the_queue() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    let held = hold(&api, &fake).await;
+    let tokens = value(&api, "queue_tokens").await;
+    let mut request = simple("waits");
+    request.headers_mut().insert("x-request-timeout-ms", "20".parse().unwrap());
+    assert_eq!(send(&api, request, None).await.status, 504);
+    assert_eq!((value(&api, "queue_length").await, value(&api, "queue_tokens").await), (0.0, tokens));
+    assert_eq!(value(&api, "request_duration_seconds_count{status=\"504\"}").await, 1.0);
+    assert_eq!(value(&api, "wasted_tokens_total").await, 0.0, "nothing was computed for it");
+    fake.door.open();
+    assert_eq!(held.await.unwrap().status, 200);
+    assert!(!fake.calls.lock().unwrap().iter().flatten().any(|(query, _)| *query == [id("waits")]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_cannot_be_answered_in_time_is_refused_at_once() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    let documents = |n: usize| (0..n).map(|i| format!("{i} {}", "word ".repeat(98))).collect::<Vec<_>>();
+    let timed = |query: &str, documents: &[String], ms: &str| {
+        let mut request = ask(query, documents);
+        request.headers_mut().insert("x-request-timeout-ms", ms.parse().unwrap());
+        request
+    };
+    // A full batch that takes half a second at least: no more than 2,048 rows a second.
+    fake.door.shut();
+    let held = spawn(&api, ask("first", &documents(10)), None);
+    until(&api, "busy 1").await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    fake.door.open();
+    assert_eq!(held.await.unwrap().status, 200);
+    let large = documents(1000);
+    let held = hold(&api, &fake).await;
+    let before = fake.spelled.load(Ordering::Relaxed);
+    // 100,000 rows in 20 seconds, by whoever asks.
+    for client in [None, peer(1)] {
+        let refused = send(&api, timed("large", &large, "20000"), client).await;
+        assert_eq!((refused.status, &refused.json()["error"]["code"]), (429, &json!("busy")));
+        assert!(refused.header("retry-after").unwrap().parse::<u64>().unwrap() >= 1);
+    }
+    assert!(fake.spelled.load(Ordering::Relaxed) - before < 150, "a part of them tells");
+    let slow = spawn(&api, ask("large", &large), None); // it has all the time there is
+    until(&api, "queue_length 1").await;
+    let small = spawn(&api, timed("small", &large[..1], "600000"), None);
+    until(&api, "queue_length 2").await;
+    fake.door.open();
+    for one in [held, small, slow] {
+        assert_eq!(one.await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_known_is_answered_though_nobody_more_may_wait() {
+    let fake = Fake::default();
+    let api = api(Options { max_queue: 0, cache: 100, ..quiet() }, &fake);
+    assert_eq!(send(&api, simple("known"), None).await.status, 200);
+    let held = hold(&api, &fake).await;
+    assert_eq!(send(&api, simple("new"), None).await.status, 429);
+    assert_eq!(send(&api, simple("known"), None).await.header("x-cache"), Some("2/2"));
+    fake.door.open();
+    assert_eq!(held.await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_queue_is_told_in_requests_and_in_tokens() {
+    let fake = Fake::default();
+    let api = api(quiet(), &fake);
+    until(&api, "queue_tokens 0").await;
+    let held = hold(&api, &fake).await;
+    until(&api, "queue_tokens 8").await; // a start and "blocker", two documents of two words and an end
+    let waiting = spawn(&api, ask("two words", &["one".into()]), None);
+    until(&api, "queue_tokens 13").await;
+    until(&api, "queue_length 1").await;
+    until(&api, "running 1").await;
+    fake.door.open();
+    for one in [held, waiting] {
+        assert_eq!(one.await.unwrap().status, 200);
+    }
+    for line in ["queue_tokens 0", "queue_seconds 0", "queue_length 0", "running 0"] {
+        until(&api, line).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -340,14 +429,27 @@ async fn what_was_computed_for_a_client_that_left_is_remembered() {
     let fake = Fake::default();
     let api = api(Options { cache: 2000, ..quiet() }, &fake);
     let many: Vec<String> = (0..600).map(|n| format!("doc {n} with words")).collect();
+    fake.door.shut();
     let left = spawn(&api, ask("many", &many), None);
+    fake.door.let_pass(1);
     while fake.calls.lock().unwrap().len() < 2 {
         tokio::task::yield_now().await;
     }
     left.abort();
+    until(&api, "requests_total{dialect=\"canonical\",status=\"499\"} 1").await;
+    until(&api, "busy 0").await;
+    fake.door.open();
+    let wasted = value(&api, "wasted_tokens_total").await;
+    assert_eq!((wasted > 0.0, value(&api, "computed_tokens_total").await), (true, wasted), "it was not answered");
     let again = send(&api, ask("many", &many), None).await;
     let known: usize = again.header("x-cache").unwrap().split('/').next().unwrap().parse().unwrap();
-    assert!(known > 0, "{known}");
+    assert_eq!(known as f64 * 5.0, wasted, "five tokens a document");
+    assert_eq!(value(&api, "computed_tokens_total").await, 600.0 * 5.0);
+    assert_eq!(value(&api, "wasted_tokens_total").await, wasted);
+    for (status, count) in [(200, 1.0), (499, 1.0)] {
+        let name = format!("request_duration_seconds_count{{status=\"{status}\"}}");
+        assert_eq!(value(&api, &name).await, count, "{status}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -319,7 +319,7 @@ fn what_cannot_be_served_is_refused_with_its_reason() {
 
 #[test]
 fn the_log_has_a_line_of_json_a_request_and_no_text_of_it() {
-    let all = ["serve", "--port", "0", "--threads", "1", "--log-format", "json", "--quiet"];
+    let all = ["serve", "--port", "0", "--threads", "1", "--log-format", "json", "--quiet", "--max-tokens", "200"];
     let mut child = command(&all).stderr(Stdio::piped()).spawn().unwrap();
     let mut url = String::new();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
@@ -328,18 +328,23 @@ fn the_log_has_a_line_of_json_a_request_and_no_text_of_it() {
     let body = json!({ "query": "secret question", "documents": ["secret text", "another secret"] });
     assert_eq!(read(server.send(&body)).0, 200);
     assert_eq!(read(server.send(&json!({ "query": "secret question", "documents": "secret" }))).0, 400);
+    assert_eq!(read(server.send(&json!({ "query": "secret question", "documents": ["secret ".repeat(150)] }))).0, 413);
     server.signal("-TERM");
     let mut server = server;
     let mut log = String::new();
     server.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert!(!log.contains("secret"), "{log}");
     let lines: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let told: Vec<_> = lines.iter().map(|l| (&l["status"], &l["path"], &l["documents"], &l["dialect"])).collect();
+    let told: Vec<(Value, Value, Value, Value)> =
+        lines.iter().map(|l| ["status", "path", "documents", "dialect"].map(|name| l[name].clone()).into()).collect();
     let path = json!("/v1/rerank");
     assert_eq!(
         told,
-        [(&json!(200), &path, &json!(2), &json!("canonical")), (&json!(400), &path, &json!(0), &json!("canonical"))]
+        [(200, 2), (400, 0), (413, 1)].map(|(status, n)| (json!(status), path.clone(), json!(n), json!("canonical")))
     );
+    let figure = |line: usize, name: &str| lines[line][name].as_u64().unwrap();
+    assert!((4..60).contains(&figure(0, "computed_tokens")), "{log}");
+    assert_eq!((figure(2, "tokens") > 200, figure(2, "computed_tokens")), (true, 0), "{log}");
     for name in ["time", "level", "request_id", "method", "tokens", "queue_ms", "compute_ms", "total_ms"] {
         assert!(!lines[0][name].is_null(), "{name}");
     }

@@ -21,29 +21,40 @@ use edge_reranker::{
 use hyper::{HeaderMap, Request};
 use serde_json::Value;
 
-/// A door that the engine waits at while it is shut.
-#[derive(Clone, Default)]
-pub struct Door(Arc<(Mutex<bool>, Condvar)>);
+/// A door that the engine waits at while it is shut: how many calls may pass.
+#[derive(Clone)]
+pub struct Door(Arc<(Mutex<usize>, Condvar)>);
+
+impl Default for Door {
+    fn default() -> Self {
+        Self(Arc::new((Mutex::new(usize::MAX), Condvar::new())))
+    }
+}
 
 impl Door {
     pub fn shut(&self) {
-        *self.0.0.lock().unwrap() = true;
+        *self.0.0.lock().unwrap() = 0;
     }
 
     pub fn open(&self) {
-        *self.0.0.lock().unwrap() = false;
+        self.let_pass(usize::MAX);
+    }
+
+    pub fn let_pass(&self, calls: usize) {
+        *self.0.0.lock().unwrap() = calls;
         self.0.1.notify_all();
     }
 
     /// Waits until it is open, or until the work is not wanted any more.
     fn pass(&self, pace: &dyn Pace) -> Result<()> {
-        let mut shut = self.0.0.lock().unwrap();
-        while *shut {
+        let mut calls = self.0.0.lock().unwrap();
+        while *calls == 0 {
             if pace.cancelled() {
                 return Err(Error::new(ErrorKind::Aborted, "cancelled"));
             }
-            shut = self.0.1.wait_timeout(shut, Duration::from_millis(1)).unwrap().0;
+            calls = self.0.1.wait_timeout(calls, Duration::from_millis(1)).unwrap().0;
         }
+        *calls -= 1;
         Ok(())
     }
 }
@@ -55,6 +66,8 @@ pub type Calls = Arc<Mutex<Vec<Vec<(Vec<u32>, std::ops::Range<usize>)>>>>;
 pub struct Fake {
     pub door: Door,
     pub calls: Calls,
+    /// Documents that became tokens.
+    pub spelled: Arc<AtomicUsize>,
     /// Calls that were given up.
     pub cancelled: Arc<AtomicUsize>,
 }
@@ -92,6 +105,7 @@ impl Engine for Fake {
             if pace.cancelled() {
                 return Err(Error::new(ErrorKind::Aborted, "cancelled"));
             }
+            self.spelled.fetch_add(1, Ordering::Relaxed);
             let words = words(document);
             prompts.own.push(words.iter().take(room).map(|w| id(w)).chain([2]).collect());
             prompts.truncated.push(words.len() > room);
@@ -176,6 +190,13 @@ pub async fn get(api: &Api, path: &str) -> Reply {
 
 pub fn post(path: &str, body: &Value) -> Request<Body> {
     Request::post(path).header("content-type", "application/json").body(body.to_string().into()).unwrap()
+}
+
+/// What the metrics say of this series.
+pub async fn value(api: &Api, series: &str) -> f64 {
+    let text = String::from_utf8(get(api, "/metrics").await.body).unwrap();
+    let value = text.lines().find_map(|line| line.strip_prefix(&format!("edge_reranker_{series} ")));
+    value.unwrap_or_else(|| panic!("{series} is not in {text}")).parse().unwrap()
 }
 
 /// Waits until a line is in the metrics.

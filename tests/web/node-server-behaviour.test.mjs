@@ -448,10 +448,13 @@ test('the histogram adds up', async () => {
   await ask(handler);
   await ask(handler, { query: '' });
   const text = await (await handler(requestOf({ method: 'GET', path: '/metrics' }))).text();
-  const buckets = [...text.matchAll(/_bucket\{le="([^"]+)"\} (\d+)/g)].map(([, , count]) => Number(count));
-  assert.ok(buckets.every((count, at) => at === 0 || count >= buckets[at - 1]));
-  assert.equal(buckets.at(-1), 2);
-  assert.match(text, /edge_reranker_request_duration_seconds_count 2\n/);
+  for (const status of [200, 400]) {
+    const buckets = [...text.matchAll(new RegExp(`_bucket\\{status="${status}",le="[^"]+"\\} (\\d+)`, 'g'))].map(([, count]) => Number(count));
+    assert.equal(buckets.length, 14);
+    assert.ok(buckets.every((count, at) => at === 0 || count >= buckets[at - 1]));
+    assert.equal(buckets.at(-1), 1);
+    assert.ok(text.includes(`edge_reranker_request_duration_seconds_count{status="${status}"} 1\n`));
+  }
   assert.match(text, /edge_reranker_requests_total\{dialect="canonical",status="400"\} 1\n/);
 });
 

@@ -78,7 +78,7 @@ class Api {
     }
     const kindOfCall = path !== null && isRerankPath(path) ? call.dialect.name : 'other';
     this.#metrics.request(kindOfCall, response.status);
-    if (kindOfCall !== 'other') this.#metrics.took((Date.now() - started) / 1000);
+    if (kindOfCall !== 'other') this.#metrics.took(response.status, (Date.now() - started) / 1000);
     for (const [name, value] of Object.entries(this.#cors(request))) response.headers.set(name, value);
     return request.method === 'HEAD' ? new Response(null, response) : response;
   }

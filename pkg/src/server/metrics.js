@@ -6,9 +6,7 @@ const PREFIX = 'edge_reranker_';
 export class Metrics {
   #requests = new Map(); // 'dialect status' -> count
   #totals = { documents: 0, tokens: 0, cache_hits: 0, cache_misses: 0 };
-  #buckets = BUCKETS.map(() => 0);
-  #count = 0;
-  #sum = 0;
+  #times = new Map(); // status -> { buckets, count, sum }
 
   request(dialect, status) {
     const key = `dialect="${dialect}",status="${status}"`;
@@ -20,10 +18,12 @@ export class Metrics {
   }
 
   // Seconds from a rerank request to its answer. Runtimes that stop the clock while they compute report only what they waited.
-  took(seconds) {
-    for (const [at, bound] of BUCKETS.entries()) if (seconds <= bound) this.#buckets[at] += 1;
-    this.#count += 1;
-    this.#sum += seconds;
+  took(status, seconds) {
+    const times = this.#times.get(status) ?? { buckets: BUCKETS.map(() => 0), count: 0, sum: 0 };
+    for (const [at, bound] of BUCKETS.entries()) if (seconds <= bound) times.buckets[at] += 1;
+    times.count += 1;
+    times.sum += seconds;
+    this.#times.set(status, times);
   }
 
   // `gauges`: name -> [help, value].
@@ -41,10 +41,14 @@ export class Metrics {
       lines.push(`${PREFIX}${name} ${value}`);
     }
     head('request_duration_seconds', 'histogram', 'From a rerank request to its answer.');
-    for (const [at, bound] of BUCKETS.entries()) lines.push(`${PREFIX}request_duration_seconds_bucket{le="${bound}"} ${this.#buckets[at]}`);
-    lines.push(`${PREFIX}request_duration_seconds_bucket{le="+Inf"} ${this.#count}`);
-    lines.push(`${PREFIX}request_duration_seconds_sum ${this.#sum}`, `${PREFIX}request_duration_seconds_count ${this.#count}`, '');
-    return lines.join('\n');
+    for (const [status, { buckets, count, sum }] of this.#times) {
+      const line = (name, value, more = '') => lines.push(`${PREFIX}request_duration_seconds_${name}{status="${status}"${more}} ${value}`);
+      for (const [at, bound] of BUCKETS.entries()) line('bucket', buckets[at], `,le="${bound}"`);
+      line('bucket', count, ',le="+Inf"');
+      line('sum', sum);
+      line('count', count);
+    }
+    return `${lines.join('\n')}\n`;
   }
 }
 
