@@ -30,7 +30,7 @@ use super::{Api, linger::linger, socket::Socket};
 const BREATH: Duration = Duration::from_millis(100);
 /// Of a connection: more than that waits in the system.
 const BUFFER: usize = 64 << 10;
-/// For the last who asked while the server ended.
+/// For the last who asked while the server ended, and for a first request that was on its way when it began to.
 const LATE: Duration = Duration::from_secs(1);
 
 /// One message a signal: the first drains, the second ends at once.
@@ -139,7 +139,7 @@ async fn connection(
     tokio::select! {
         // `readable` comes back at once for new connections, though there is nothing.
         first = timeout(limits.silent, stream.peek(&mut byte)) => if first.is_err() { return },
-        _ = end.wait_for(|end| *end) => return,
+        () = soon_after(&mut end) => return,
     }
     let asked = AtomicBool::new(false);
     let service = service_fn(|request| {
@@ -154,9 +154,18 @@ async fn connection(
     // A connection that breaks is its client's business.
     tokio::select! {
         _ = served.as_mut() => return,
-        // Hyper would wait for a first request.
-        _ = end.wait_for(|end| *end) => if !asked.load(Ordering::Relaxed) { return },
+        _ = end.wait_for(|end| *end) => {}
+    }
+    // Hyper would wait for a first request as long as ever.
+    let waits = || !asked.load(Ordering::Relaxed);
+    if waits() && (timeout(LATE, served.as_mut()).await.is_ok() || waits()) {
+        return;
     }
     served.as_mut().graceful_shutdown();
     let _ = served.await;
+}
+
+async fn soon_after(end: &mut watch::Receiver<bool>) {
+    let _ = end.wait_for(|end| *end).await; // an error is an end, too
+    sleep(LATE).await;
 }

@@ -138,15 +138,17 @@ async fn nothing_is_lost_or_mixed_up_when_many_ask_and_some_leave() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_documents_do_not_wait_for_a_thousand() {
+    let rows = |documents: usize| 2 + 11 * documents; // a start, the query, and documents of ten words with an end each
+    let blocker = 8;
     for (large, small) in [(peer(1), peer(2)), (peer(1), peer(1))] {
         let fake = Fake::default();
         let api = api(quiet(), &fake);
         let held = hold(&api, &fake).await;
         let many: Vec<String> = (0..1000).map(|n| format!("doc {n} with some ten words in it for sure")).collect();
         let large = spawn(&api, ask("large", &many), large);
-        until(&api, "queue_length 1").await;
+        until(&api, &format!("queue_tokens {}", blocker + rows(1000))).await;
         let small = spawn(&api, ask("small", &many[..5]), small);
-        until(&api, "queue_length 2").await;
+        until(&api, &format!("queue_tokens {}", blocker + rows(1000) + rows(5))).await;
         fake.door.open();
         assert_eq!(small.await.unwrap().json()["results"].as_array().unwrap().len(), 5);
         assert_eq!(large.await.unwrap().json()["results"].as_array().unwrap().len(), 1000);
