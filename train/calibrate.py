@@ -1,7 +1,8 @@
 """Train the constants of the structured start (start.py), and with --vector-lr the token vectors through it.
 
-The constants are some seventy numbers, so that a few minutes and a high rate are enough. The loss is the listwise one of train.py, on the same lists; everything else
-of the network follows from the constants and from the vectors. Beside OUT.json the vectors are written as OUT.npz, in embed.py's form.
+The constants are some eighty numbers, so that a few minutes and a high rate are enough. The loss is the listwise one of train.py, on the same lists; everything else
+of the network follows from the constants and from the vectors. That loss alone leaves the mark COVER a poor count of the query's words that a document has; with --cover it is
+told what to count. Beside OUT.json the vectors are written as OUT.npz, in embed.py's form.
 """
 import argparse
 import os
@@ -11,13 +12,36 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are cost
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 import data as D
 from model import CONFIG
-from report import hardware, read_json, write_json
-from start import Start
+from prompt import SUFFIX, query_part
+from report import hardware, read_json
+from start import M_DIM, Start, blocks
 from train import loss_of
+
+
+def coverage(start, b, tail, suffix, nearest=0.5):
+    """[B, candidates]: of the query's weight, the part of tokens that are the nearest one of some document token, by a cosine of M over `nearest`"""
+    with torch.no_grad():
+        M, w = F.normalize(start.vectors[:, :M_DIM], dim=-1), start.weights().exp()
+        doc = torch.from_numpy(b.doc.astype(np.int64)).view(len(b.query), b.candidates, -1)
+        inside = torch.arange(doc.shape[-1]) < torch.from_numpy(b.doc_len - suffix).view(*doc.shape[:2], 1)
+        out = []
+        for query, length, docs, own in zip(b.query, b.query_len, doc, inside):
+            q = torch.from_numpy(query[: max(length - tail, 1)].astype(np.int64))
+            cosine, at = (M[docs] @ M[q].T).max(-1)
+            found = torch.zeros(len(docs), len(q) + 1).scatter_(1, torch.where(own & (cosine > nearest), at, len(q)), 1.0)
+            out.append(found[:, :-1] @ w[q] / w[q].sum())
+        return torch.stack(out)
+
+
+def within(x, y):
+    """The correlation of x and y [B, candidates] within lists"""
+    x, y = (t - t.mean(1, keepdim=True) for t in (x, y))
+    return (x * y).sum() / (x.square().sum() * y.square().sum()).sqrt().clamp(min=1e-6)
 
 
 def main():
@@ -31,6 +55,7 @@ def main():
     p.add_argument("--steps", type=int, default=150)
     p.add_argument("--lr", type=float, default=0.04)
     p.add_argument("--vector-lr", type=float, default=0.0, help="of the token vectors and their weights; 0: they stay as they are")
+    p.add_argument("--cover", type=float, default=0.0, help="weight of what COVER lacks in correlation, within lists, with the coverage that it stands for")
     p.add_argument("--exact", action="store_true", help="use the embeddings as they are, not as Q4_0 will hold them")
     p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
     p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
@@ -47,8 +72,7 @@ def main():
     p.add_argument("--seed", type=int, default=1, help="of the lists' order")
     p.add_argument("--start-seed", type=int, default=1, help="of the codes and frames of the start; train.py must have the same")
     a = p.parse_args()
-    stem, end = os.path.splitext(a.out)
-    if end != ".json":
+    if not a.out.endswith(".json"):
         p.error("--out: the name ends in .json")
     torch.set_num_threads(a.threads)
     tok = Tokenizer.from_file(a.tokenizer)
@@ -62,25 +86,27 @@ def main():
         a.data, D.load_train(a.data, tok, a.cache), tok, a.seed, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, 0.0, a.power,
         factors=a.weight or ["xb-=0.1"], held=not a.all_lists))
     opt = torch.optim.Adam(groups, betas=(0.9, 0.97))
+    length = lambda text: len(tok.encode(text, add_special_tokens=False).ids)
+    tail, suffix, cover = length(query_part("a")) - length(" a"), length(SUFFIX), blocks()["COVER"]
     began, running = time.time(), None
     for step in range(a.steps):
         for g in opt.param_groups:
             g["lr"] = g["peak"] * min(1, (step + 1) / 10, 2 * (1 - step / a.steps))
         b = next(batches)
         start.build()
-        s = start.model(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
-        _, loss, _ = loss_of(s, b.candidates, 0.0)
+        last = start.model.last(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
+        _, loss, _ = loss_of(start.model.score(last), b.candidates, 0.0)
+        total = loss
+        if a.cover:
+            lack = 1 - within(last[:, cover].sum(-1).view(-1, b.candidates), coverage(start, b, tail, suffix))
+            total = loss + a.cover * lack
         opt.zero_grad()
-        (loss * len(b.query) / 16).backward()  # every list counts alike
+        (total * len(b.query) / 16).backward()  # every list counts alike
         opt.step()
         running = loss.item() if running is None else 0.95 * running + 0.05 * loss.item()
         if (step + 1) % 25 == 0 or step + 1 == a.steps:
             print(f"step {step + 1} minutes {(time.time() - began) / 60:.2f} ce {running:.3f}", flush=True)
-    np.savez(stem + ".tmp.npz", **start.state())
-    os.replace(stem + ".tmp.npz", stem + ".npz")
-    write_json(a.out, {
-        "constants": start.constants.values(), "steps": a.steps, "minutes": round((time.time() - began) / 60, 1), "options": {**vars(a)},
-        "loss": round(running, 3), "hardware": hardware("cpu")})
+    start.write(a.out, steps=a.steps, minutes=round((time.time() - began) / 60, 1), options=vars(a), loss=round(running, 3), hardware=hardware("cpu"))
 
 
 if __name__ == "__main__":

@@ -82,6 +82,14 @@ class Reranker(nn.Module):
 
     def forward(self, head, query, query_len, doc, doc_len, candidates):
         """head [P], query [B, Lq], doc [B * candidates, Ld] -> yes - no [B * candidates]"""
+        return self.score(self.last(head, query, query_len, doc, doc_len, candidates))
+
+    def score(self, last):
+        yes, no = self.answers()
+        return last @ (yes - no)
+
+    def last(self, head, query, query_len, doc, doc_len, candidates):
+        """The normalised state of each document's last token: [B * candidates, H]"""
         dt, d, qh, kh = self.dtype, self.c["head_dim"], self.c["num_attention_heads"], self.c["num_key_value_heads"]
         P, (B, Lq), (N, Ld) = len(head), query.shape, doc.shape
         at = head.device
@@ -134,8 +142,7 @@ class Reranker(nn.Module):
             x = x + F.linear(o, l.o.to(dt))
             h = swiglu(F.linear(self.rms(x, l.norm2).to(dt), l.gate_up.to(dt)))
             x = x + F.linear(h, l.down.to(dt))
-        yes, no = self.answers()
-        return self.rms(x.float(), self.norm) @ (yes - no)
+        return self.rms(x.float(), self.norm)
 
     def answers(self):
         """The embedding rows of "yes" and "no", as they are exported"""

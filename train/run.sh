@@ -31,10 +31,15 @@ into() { out=$1; shift; "$@" > "$out.tmp"; mv "$out.tmp" "$out"; }
 step "$work/tok/tokenizer.json" py tokenizer.py --out "$work/tok" ${TOKENIZER:-}
 tok=$work/tok/tokenizer.json
 step "$work/embed.npz" py embed.py --tokenizer "$tok" --cache "$work/cache" --out "$work/embed.npz" --threads "$threads" --device "$device" ${EMBED:-}
-calibrate() { py calibrate.py --tokenizer "$tok" --cache "$work/cache" --threads "$threads" "$@"; }
-step "$work/start.json" calibrate --embeddings "$work/embed.npz" --out "$work/start.json" ${CALIBRATE:-}
-step "$work/tuned.json" calibrate --embeddings "$work/start.npz" --init "$work/start.json" --out "$work/tuned.json" \
-    --steps 400 --lr 0.02 --vector-lr 1e-3 --seed 2 ${TUNE:-}
+on="--tokenizer $tok --threads $threads"
+calibrate() { py calibrate.py $on --cache "$work/cache" "$@"; }
+answer() { py answer.py $on "$@"; }
+step "$work/start.json" calibrate --embeddings "$work/embed.npz" --init "$here/constants.json" --out "$work/start.json" --lr 0.02 --cover 2 ${CALIBRATE:-}
+step "$work/first.json" answer --embeddings "$work/start.npz" --init "$work/start.json" --out "$work/first.json"
+step "$work/tuned.json" calibrate --embeddings "$work/first.npz" --init "$work/first.json" --out "$work/tuned.json" \
+    --steps 400 --lr 0.01 --vector-lr 1e-3 --cover 1 --seed 2 ${TUNE:-}
+step "$work/second.json" answer --embeddings "$work/tuned.npz" --init "$work/tuned.json" --out "$work/second.json"
+step "$work/average.json" "$python" "$here/average.py" "$work/first.json" "$work/second.json" --out "$work/average.json"
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
         "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"
@@ -42,7 +47,7 @@ train() {
         py train.py "$@"
     fi
 }
-step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/tuned.npz" --constants "$work/tuned.json" --work "$work" --minutes "$minutes" --resume \
+step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/average.npz" --constants "$work/average.json" --work "$work" --minutes "$minutes" --resume \
     --threads "$threads" --device "$device" ${TRAIN:-}
 step "$work/f32.json" py evaluate.py --model "$work/export" --check --threads "$threads" --out "$work/f32.json"
 step "$work/mini.gguf" "$program" quantize "$work/export" "$work/mini.gguf" --type q8_0 --embedding-type q4_0

@@ -3,8 +3,8 @@
 Context-free token vectors (`embed.py`) know which words belong together; what a random network would have to learn first is to look
 them up in the other text. Here attention heads are written that do so, by the features that a small study found to rank best: how well
 each query token is covered by its nearest document token, counted once; the product of the weighted means of both texts; words and pairs of
-neighbours that both texts share. How sharp a head looks, where its threshold lies and what its answer weighs are some seventy constants; the
-whole start is a differentiable function of them, and `calibrate.py` trains them before `train.py` trains everything.
+neighbours that both texts share. How sharp a head looks, where its threshold lies and what its answer weighs are some eighty constants; the
+whole start is a differentiable function of them, and `calibrate.py` trains them before `train.py` trains everything; `constants.json` has those that were found.
 
 hidden = [M 44 | B 44 | identity 4 + 52 | code of the matched query token 44 | marks, 4 each]. The first four numbers of the identity say which of four
 words of the prompt a token is, exactly; the others are random. A block of four equal entries is one mark.
@@ -12,20 +12,23 @@ words of the prompt a token is, exactly; the others are random. A block of four 
 | layer | what its heads do |
 |---|---|
 | 0 | marks: after "<Query", after "<Document"; identity codes of the two previous tokens, added to the token's own |
-| 1 | a document token finds its nearest query token by M (MATCH, its weight, its code), by identity (EXACT), by identity and previous tokens (PAIR); the ">:" after "<Document" gathers the mean of the query's M and of its B |
-| 2 | SEEN: an earlier document token found the same query token; a softer match (SOFT); the last token gathers the means of the document |
+| 1 | a document token finds its nearest query token by M (MATCH, its weight, its code), by identity (EXACT), by identity and previous tokens (PAIR); the ">:" after "<Document" gathers the mean of the query's M and of its B; the feed-forward part makes a step of MATCH |
+| 2 | SEEN: how much of what has the same code is in the document and not in the query, so whether an earlier document token found the same query token; a softer match (SOFT); the last token gathers the means of the document; the feed-forward part makes a step of MATCH that is not SEEN |
 | 3 | the last token sums the weights of query tokens that were found (COVER, WORDS), averages SOFT over the document (SHARE), measures its length (LENGTH) and fetches the query's means, which the feed-forward part multiplies with the document's (MEANS) |
 | 4 | the last token sums PAIR (PAIRS) |
 
 In a head q and k have unit length times 8 g, so a logit is 8 g^2 cos(q, k); what does not depend on the token takes part of that length and so makes a head less
 sharp. Where nothing is to be looked up, attention rests on the sink, a word of the prompt whose values are made zero. Sums are made by attention too: the tokens found
 share it with the query's own tokens, which have found themselves, so that what falls to the document is r / (1 + r) with r the part of the query's weight that was found,
-whatever the query's length. The product of two numbers is exact in SwiGLU: silu(x) u - silu(-x) u = x u. The hidden state's norm stands below it, which the document's mean
+whatever the query's length. What is to be counted is made nearly all or nothing before, by steps of two SwiGLU units: soft matches of a hundred tokens would outweigh
+the few that are meant. The product of two numbers is exact in SwiGLU: silu(x) u - silu(-x) u = x u. The hidden state's norm stands below it, which the document's mean
 has a part in: so the product lies between a scalar product and a cosine. RoPE's theta is so large that all pairs from the seventh on are as good as unrotated within
 the context; the fast ones find previous tokens, and keep a token from finding itself in layer 2. The other feed-forward parts begin with zero output.
 
 Means of many unit vectors are short, so whatever all tokens have in common in M or B drowns them. What could write it there is therefore not trained (`protect`).
 """
+import os
+
 import numpy as np
 import torch
 import torch.nn as nn
@@ -33,6 +36,7 @@ import torch.nn.functional as F
 
 from model import Reranker, heads, norm, swiglu
 from prompt import PREFIX, SUFFIX
+from report import write_json
 
 HEADS, HEAD_DIM, HIDDEN, LAYERS, M_DIM, WORD_DIM, CODE_DIM = 6, 64, 256, 5, 44, 4, 52
 MARKS = ["CONST", "SINK", "WEIGHT", "IN_QUERY", "IN_DOCUMENT", "MATCH", "MATCH_WEIGHT", "PAIR", "SOFT", "SEEN", "COVER", "SHARE", "MEANS", "PAIRS", "EXACT", "WORDS", "LENGTH"]
@@ -44,7 +48,7 @@ SIZE = 2.0  # norm of M, B and the identity in an embedding row
 CONST, MARK = 1.75, 1.5  # norms of the constant and of a mark
 PER = 0.35  # of the weight's block for one natural logarithm
 # Inverses of the root mean square of the hidden state where values are read, by layer: only values depend on it, not keys or queries.
-NORM_0, NORM_1, NORM_MARK = 4.1, 3.7, 2.6
+NORM_0, NORM_1, NORM_MARK, NORM_F = 4.1, 3.7, 2.6, 2.2
 
 
 def blocks():
@@ -54,6 +58,11 @@ def blocks():
         n += size
     assert n <= HIDDEN
     return at
+
+
+def write_vectors(path, vectors, log_weight):
+    np.savez(path + ".tmp.npz", vectors=vectors, weight=np.exp(log_weight), log_weight=log_weight)
+    os.replace(path + ".tmp.npz", path)
 
 
 class Constants(nn.Module):
@@ -72,6 +81,10 @@ class Constants(nn.Module):
     def of(self, name):
         first, x = self.first[name], self.trained[name]
         return first * x.exp() if abs(first) > 1e-3 else first + x
+
+    def set(self, name, value):
+        self.first[name] = value
+        self.trained[name].data.zero_()
 
     def values(self):
         with torch.no_grad():
@@ -142,10 +155,14 @@ class Start(nn.Module):
                 setattr(part, name, value.detach())
         self.build()
 
+    def weights(self):
+        """Natural logarithms of the tokens' weights: [V]"""
+        return self.log_weight.clamp(-3.5, 2.5)
+
     def embeddings(self):
         at, one = blocks(), torch.full((4,), 0.5)
         vectors = torch.cat([F.normalize(part, dim=-1) for part in (self.vectors[:, :M_DIM], self.vectors[:, M_DIM:])], -1)
-        log_weight = self.log_weight.clamp(-3.5, 2.5) * self.own[:, 0] + self.prompt_weight
+        log_weight = self.weights() * self.own[:, 0] + self.prompt_weight
         E = torch.zeros(len(vectors), HIDDEN)
         E[:, : 2 * M_DIM] = SIZE * (vectors * self.own + self.prompt_vectors)
         E[:, at["ID"]] = SIZE * self.identity
@@ -280,13 +297,15 @@ class Start(nn.Module):
         for h, block in ((2, "M"), (3, "B")):
             gather("query " + block, *fresh(1, h), block, QUERY_END, is_query, 0.123, 2.0)
         finish(1, 1.2, range(5))
+        self.steps(1, "match step", [("MATCH", 1.0)], 0.8, "MATCH")
 
         # Layer 2
         Q, K, V, O = fresh(2, 0)
         put(K, slow, at["CODE"], 2 / SIZE), put(Q, slow, at["CODE"], 2 / SIZE)
         three = torch.arange(3)
         put(K, three, at["CONST"], (torch.full((3,), 0.5) * C("seen self", 2.0), const)), put(Q, three, at["CONST"], (torch.full((3,), -0.5), const))
-        is_document(K, UA, 0.25), fixed(Q, UA, 1.0), fixed(K, UC, 0.5)
+        is_document(K, UA, C("seen document", 0.25)), fixed(Q, UA, 1.0), fixed(K, UC, C("seen rest", 0.5))
+        put(K, bias, at["MATCH"], (C("seen match", 0.5) * UA, one / MARK)), fixed(K, UA, -C("seen match less", 0.5))
         sink_key(K, US, 8.0), fixed(Q, US, C("seen threshold", 0.13))
         carry(V, O, "SEEN", r(0), IS_DOCUMENT)
         Q, K, V, O = fresh(2, 1)
@@ -295,6 +314,7 @@ class Start(nn.Module):
         for h, block in ((2, "M"), (3, "B")):
             gather("document " + block, *fresh(2, h), block, LAST, is_document, 0.069, 6.0)
         finish(2, 1.6, range(4))
+        self.steps(2, "match new", [("MATCH", 1.0), ("SEEN", -C("match seen", 6.0))], -0.35, "MATCH")
 
         # Layer 3
         sums("cover", *fresh(3, 0), "MATCH", ["SEEN"], "COVER", (0.75, 0.85), 0.25, 1.9)
@@ -320,10 +340,25 @@ class Start(nn.Module):
         for layer in range(LAYERS, len(model.layers)):
             finish(layer, 1.5)
 
-    def state(self):
-        """The trained arrays by name, in the form that embed.py writes; the constants apart."""
-        arrays = {"vectors": self.vectors, "weight": self.log_weight.exp(), "log_weight": self.log_weight}
-        return {name: w.detach().numpy() for name, w in arrays.items()}
+    def write(self, out, **facts):
+        """OUT.npz with the vectors, in embed.py's form, then OUT.json with the constants and the facts."""
+        stem, _ = os.path.splitext(out)
+        write_vectors(stem + ".npz", self.vectors.detach().numpy(), self.log_weight.detach().numpy())
+        write_json(out, {"constants": self.constants.values(), **facts})
+
+    def steps(self, layer, name, sources, threshold, mark):
+        """The mark rises by one step where a weighted sum of marks is over the threshold: silu(p + 1/2) - silu(p - 1/2), p being the steep distance from it."""
+        at, l, C, one = blocks(), self.model.layers[layer], self.constants, torch.full((4,), 0.5)
+        m, slope = self.model.c["intermediate_size"], C(name + " slope", 20.0) / NORM_F
+        gate_up, l.down = l.gate_up.clone(), l.down.clone()
+        gate_up[[0, 1, m, m + 1]] = 0
+        for unit, sign in ((0, 1.0), (1, -1.0)):
+            for source, factor in sources:
+                gate_up[unit, at[source]] = slope * factor * one / MARK
+            gate_up[unit, at["CONST"]] = (sign * 0.5 / NORM_F - slope * C(name, threshold)) * one / CONST
+            gate_up[m + unit, at["CONST"]] = one / CONST / NORM_F
+            l.down[at[mark], unit] = sign * C(name + " amount", 1.0) * MARK * one
+        l.gate_up = gate_up
 
     def products(self, room, one, put):
         """MEANS: two units for each number of the means. The gate reads the query's mean, less what lies there without a query."""

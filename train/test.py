@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from types import SimpleNamespace
 
 os.environ.update(HF_HUB_OFFLINE="1", TOKENIZERS_PARALLELISM="false")  # everything is made here
 
@@ -20,8 +21,11 @@ import card
 import data as D
 import native
 import test_data
+from calibrate import coverage
 from lexical import terms
+from model import CONFIG, swiglu
 from report import read_json
+from start import ANSWER, CONST, HIDDEN, M_DIM, MARK, NORM_F, Start, blocks
 from train import distillation
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -58,8 +62,10 @@ class Kit(unittest.TestCase):
         cls.common = ["--data", at("data"), "--tokenizer", at("tok", "tokenizer.json"), "--threads", 1]
         run("embed.py", *cls.common, "--cache", at("work", "cache"), "--out", at("embed.npz"), "--steps", 20, "--batch", 32, "--lists", 8)
         run("calibrate.py", *cls.common, "--embeddings", at("embed.npz"), "--cache", at("work", "cache"), "--out", at("start.json"), "--intermediate", 176,
-            "--steps", 3, "--candidates", 4, "--tokens", 1500, "--precision", "f32")
-        cls.options = [*cls.common, "--embeddings", at("embed.npz"), "--constants", at("start.json"), "--intermediate", 176, "--tokens", 1500, "--precision", "f32", "--eval-minutes", 60]
+            "--steps", 3, "--candidates", 4, "--tokens", 1500, "--precision", "f32", "--cover", 1)
+        run("answer.py", *cls.common, "--embeddings", at("start.npz"), "--init", at("start.json"), "--out", at("answer.json"), "--intermediate", 176)
+        run("average.py", at("start.json"), at("answer.json"), "--out", at("average.json"))
+        cls.options = [*cls.common, "--embeddings", at("average.npz"), "--constants", at("average.json"), "--intermediate", 176, "--tokens", 1500, "--precision", "f32", "--eval-minutes", 60]
         run("train.py", *cls.options, "--work", at("work"), "--steps", 4)
 
     @classmethod
@@ -120,6 +126,55 @@ class Kit(unittest.TestCase):
             with open(self.at("bad.jsonl"), "w", encoding="utf8") as f:
                 f.write(bad + "\n")
             self.assertIn(says, run("prepare.py", "--out", self.at("bad"), "--name", "x", "--pairs", self.at("bad.jsonl"), fails=True))
+
+    def start(self):
+        tok = Tokenizer.from_file(self.at("tok", "tokenizer.json"))
+        return Start({**CONFIG, "vocab_size": tok.get_vocab_size(), "intermediate_size": 176}, tok, self.at("embed.npz"))
+
+    def test_a_step_is_nothing_below_its_threshold_and_all_above(self):
+        start, at, one = self.start(), blocks(), torch.full((4,), 0.5)
+        layer, C = start.model.layers[1], start.constants.of
+        threshold, amount = float(C("match step")), float(C("match step amount"))
+        for distance, part in ((-0.5, 0.0), (0.5, 1.0)):
+            x = torch.zeros(HIDDEN)
+            x[at["CONST"]], x[at["MATCH"]] = CONST * one, (threshold + distance) * MARK * one
+            with torch.no_grad():
+                y = torch.nn.functional.linear(swiglu(torch.nn.functional.linear(x * NORM_F, layer.gate_up)), layer.down)
+            self.assertAlmostEqual(float(y[at["MATCH"]] @ one) / MARK, part * amount, places=2)
+            y[at["MATCH"]] = 0
+            self.assertEqual(float(y.abs().max()), 0)
+
+    def test_coverage_is_the_weight_of_query_tokens_that_are_nearest(self):
+        start, rng = self.start(), np.random.default_rng(0)
+        tail, suffix, nearest = 3, 2, 0.1
+        query, doc = rng.integers(0, 1000, (3, 9)), rng.integers(0, 1000, (6, 14))
+        query_len, doc_len = np.array([9, 7, 4]), np.array([14, 9, 3, 12, 14, 8])
+        got = coverage(start, SimpleNamespace(query=query, doc=doc, query_len=query_len, doc_len=doc_len, candidates=2), tail, suffix, nearest)
+        with torch.no_grad():
+            M, w = torch.nn.functional.normalize(start.vectors[:, :M_DIM], dim=-1).numpy(), start.weights().exp().numpy()
+        for n in range(6):
+            q, found = query[n // 2, : query_len[n // 2] - tail], set()
+            for token in doc[n, : doc_len[n] - suffix]:
+                cosine = M[q] @ M[token]
+                if cosine.max() > nearest:
+                    found.add(int(cosine.argmax()))
+            self.assertAlmostEqual(float(got[n // 2, n % 2]), sum(w[q[i]] for i in found) / w[q].sum(), places=5)
+        self.assertTrue(0 < float(got.max()) and float(got.std()) > 0)
+
+    def test_the_answer_is_chosen_on_the_development_lists(self):
+        before, after = (read_json(self.at(name)) for name in ("start.json", "answer.json"))
+        self.assertGreaterEqual(after["after"], after["before"])
+        changed = {name for name, value in after["constants"].items() if abs(value - before["constants"][name]) > 1e-6}
+        self.assertLessEqual(changed, {"answer " + mark for mark in ANSWER})
+        self.assertEqual(after["constants"].keys(), before["constants"].keys())
+
+    def test_an_average_is_of_all_numbers(self):
+        one, other, mean = (read_json(self.at(name)) for name in ("start.json", "answer.json", "average.json"))
+        for name, value in mean["constants"].items():
+            self.assertAlmostEqual(value, (one["constants"][name] + other["constants"][name]) / 2)
+        one, mean = (np.load(self.at(name)) for name in ("start.npz", "average.npz"))
+        np.testing.assert_allclose(mean["log_weight"], one["log_weight"], rtol=1e-6)
+        np.testing.assert_allclose((mean["vectors"][:, :M_DIM] * one["vectors"][:, :M_DIM]).sum(1), np.linalg.norm(one["vectors"][:, :M_DIM], axis=1), rtol=1e-4)
 
     def test_the_export_equals_transformers(self):
         out = run("evaluate.py", "--data", self.at("data"), "--model", self.at("work", "export"), "--check", "--out", self.at("f32.json"))
