@@ -3,7 +3,7 @@
 Context-free token vectors (`embed.py`) know which words belong together; what a random network would have to learn first is to look
 them up in the other text. Here attention heads are written that do so, by the features that a small study found to rank best: how well
 each query token is covered by its nearest document token, counted once; the product of the weighted means of both texts; words and pairs of
-neighbours that both texts share. How sharp a head looks, where its threshold lies and what its answer weighs are some eighty constants; the
+neighbours that both texts share. How sharp a head looks, where its threshold lies and what its answer weighs are some seventy constants; the
 whole start is a differentiable function of them, and `calibrate.py` trains them before `train.py` trains everything; `constants.json` has those that were found.
 
 hidden = [M 44 | B 44 | identity 4 + 52 | code of the matched query token 44 | marks, 4 each]. The first four numbers of the identity say which of four
