@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 
+import options
 from evaluate import Lists, ndcg
-from model import CONFIG
 from report import read_json
 from start import ANSWER, Start, blocks
 
@@ -45,20 +45,16 @@ def choose(first, measure, rounds):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument("--data", required=True, help="data folder (dev/)")
-    p.add_argument("--tokenizer", required=True, help="tokenizer.json made by tokenizer.py")
+    options.network(p)
     p.add_argument("--embeddings", required=True, help=".npz made by calibrate.py")
     p.add_argument("--init", required=True, help=".json made by calibrate.py with it")
     p.add_argument("--out", required=True, help=".json to write: the constants with these numbers changed; the vectors as .npz beside it")
     p.add_argument("--rounds", type=int, default=3)
-    p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
-    p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
     p.add_argument("--limit", type=int, help="queries a set")
-    p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--start-seed", type=int, default=1, help="of the codes and frames of the start, as for calibrate.py")
     a = p.parse_args()
     torch.set_num_threads(a.threads)
     tok = Tokenizer.from_file(a.tokenizer)
-    c = {**CONFIG, "vocab_size": tok.get_vocab_size(), "num_hidden_layers": a.layers, "intermediate_size": a.intermediate}
+    c = options.config(a, tok)
     start = Start(c, tok, a.embeddings, read_json(a.init)["constants"], a.start_seed, torch.bfloat16, True)
     dev, at, model = Lists(a.data, tok, a.limit), blocks(), start.model
     # What a list's scores are as a function of the numbers: `rest` and `marks` times their change.

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 import data as D
-from model import CONFIG
+import options
 from prompt import SUFFIX, query_part
 from report import hardware, read_json
 from start import M_DIM, Start, blocks
@@ -47,7 +47,8 @@ def within(x, y):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument("--data", required=True, help="data folder (train/ and dev/)")
-    p.add_argument("--tokenizer", required=True, help="tokenizer.json made by tokenizer.py")
+    options.network(p)
+    options.batches(p, candidates=8, tokens=5000, long_share=0.2)
     p.add_argument("--embeddings", required=True, help=".npz made by embed.py")
     p.add_argument("--cache", required=True, help="folder of the encoded data, the one of train.py: WORK/cache")
     p.add_argument("--init", help="JSON of an earlier run, whose constants these begin with (its vectors: --embeddings)")
@@ -57,34 +58,20 @@ def main():
     p.add_argument("--vector-lr", type=float, default=0.0, help="of the token vectors and their weights; 0: they stay as they are")
     p.add_argument("--cover", type=float, default=0.0, help="weight of what COVER lacks in correlation, within lists, with the coverage that it stands for")
     p.add_argument("--exact", action="store_true", help="use the embeddings as they are, not as Q4_0 will hold them")
-    p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
-    p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
-    p.add_argument("--candidates", type=int, default=8)
-    p.add_argument("--tokens", type=int, default=5000, help="tokens a batch")
-    p.add_argument("--limit", type=int, default=128, help="longest document in most batches (tokens)")
-    p.add_argument("--long-limit", type=int, default=384)
-    p.add_argument("--long-share", type=float, default=0.2)
-    p.add_argument("--power", type=float, default=0.5, help="a set is drawn in proportion to its size to this power")
-    p.add_argument("--weight", action="append", default=[], metavar="PREFIX=FACTOR", help="draw the sets of this prefix more or less often (default: xb-=0.1)")
-    p.add_argument("--all-lists", action="store_true", help="also the lists that embed.py has seen")
     p.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
-    p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=1, help="of the lists' order")
-    p.add_argument("--start-seed", type=int, default=1, help="of the codes and frames of the start; train.py must have the same")
     a = p.parse_args()
     if not a.out.endswith(".json"):
         p.error("--out: the name ends in .json")
     torch.set_num_threads(a.threads)
     tok = Tokenizer.from_file(a.tokenizer)
-    c = {**CONFIG, "vocab_size": tok.get_vocab_size(), "num_hidden_layers": a.layers, "intermediate_size": a.intermediate}
+    c = options.config(a, tok)
     saved = read_json(a.init)["constants"] if a.init else None
     start = Start(c, tok, a.embeddings, saved, a.start_seed, torch.bfloat16 if a.precision == "bf16" else torch.float32, not a.exact)
     groups = [{"params": list(start.constants.parameters()), "peak": a.lr}]
     if a.vector_lr:
         groups.append({"params": [start.vectors, start.log_weight], "peak": a.vector_lr})
-    batches = iter(D.Batcher(
-        a.data, D.load_train(a.data, tok, a.cache), tok, a.seed, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, 0.0, a.power,
-        factors=a.weight or ["xb-=0.1"], held=not a.all_lists))
+    batches = options.batcher(a, tok, D.load_train(a.data, tok, a.cache), a.seed)
     opt = torch.optim.Adam(groups, betas=(0.9, 0.97))
     length = lambda text: len(tok.encode(text, add_special_tokens=False).ids)
     tail, suffix, cover = length(query_part("a")) - length(" a"), length(SUFFIX), blocks()["COVER"]

@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 import data as D
+import options
 from evaluate import Lists
-from model import CONFIG, Reranker, compile_parts, export
+from model import Reranker, compile_parts, export
 from parallel import Group
 from report import hardware, read_json, write_json
 from start import Start, protect, structured
@@ -75,18 +76,16 @@ def save(path, **state):
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument("--data", required=True, help="data folder (train/ and dev/)")
-    p.add_argument("--tokenizer", required=True, help="tokenizer.json made by tokenizer.py")
+    options.network(p)
+    options.batches(p, candidates=6, tokens=6000, long_share=0.25)
     p.add_argument("--embeddings", help=".npz made by embed.py; without it the initialisation is random")
     p.add_argument("--constants", help="JSON made by calibrate.py: the constants of the start (default: those in start.py); its .npz is for --embeddings")
-    p.add_argument("--start-seed", type=int, default=1, help="of the codes and frames of the start, as for calibrate.py")
     p.add_argument("--work", required=True, help="folder for the encoded data, checkpoints and log")
     p.add_argument("--export", help="folder for the best exported model (default: WORK/export)")
     p.add_argument("--minutes", type=float, help="wall-clock cap, evaluations included")
     p.add_argument("--steps", type=int, help="stop after so many steps; this, or --minutes, or both; 0 exports the start as it is")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     p.add_argument("--resume", action="store_true", help="go on from WORK/last.pt; its spent time counts towards the cap")
-    p.add_argument("--layers", type=int, default=CONFIG["num_hidden_layers"])
-    p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
     p.add_argument("--exact", action="store_true", help="train the embeddings as they are, not as Q4_0 will hold them")
     p.add_argument("--lr", type=float, default=1.5e-4, help="of the matrices")
     p.add_argument("--embed-lr", type=float, default=1e-4)
@@ -101,20 +100,11 @@ def main():
     p.add_argument("--distil", type=float, default=0.0, metavar="WEIGHT", help="weight of the teacher's scores, where lists have some (teach.py)")
     p.add_argument("--distil-loss", choices=["kl", "margin"], default="kl")
     p.add_argument("--temperature", type=float, default=1.0, help="of both softmaxes of kl")
-    p.add_argument("--candidates", type=int, default=6)
-    p.add_argument("--tokens", type=int, default=6000, help="tokens a batch")
-    p.add_argument("--limit", type=int, default=128, help="longest document in most batches (tokens)")
-    p.add_argument("--long-limit", type=int, default=384)
-    p.add_argument("--long-share", type=float, default=0.25)
     p.add_argument("--own-share", type=float, default=0.1, help="share of lists with the set's own instruction")
-    p.add_argument("--power", type=float, default=0.5, help="a set is drawn in proportion to its size to this power")
-    p.add_argument("--weight", action="append", default=[], metavar="PREFIX=FACTOR", help="draw the sets of this prefix more or less often (default: xb-=0.1)")
-    p.add_argument("--all-lists", action="store_true", help="train on the lists that embed.py has seen, too")
     p.add_argument("--eval-minutes", type=float, default=12)
     p.add_argument("--eval-limit", type=int, help="queries a set in evaluations on the way")
     p.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
     p.add_argument("--compile", action="store_true", help="fuse element-wise parts (needs a C++ compiler)")
-    p.add_argument("--threads", type=int, default=2)
     p.add_argument("--seed", type=int, default=1)
     a = p.parse_args()
     if a.steps is None and a.minutes is None:
@@ -132,7 +122,7 @@ def main():
     out = a.export or os.path.join(a.work, "export")
     last = os.path.join(a.work, "last.pt")
     tok = Tokenizer.from_file(a.tokenizer)
-    c = {**CONFIG, "vocab_size": tok.get_vocab_size(), "num_hidden_layers": a.layers, "intermediate_size": a.intermediate}
+    c = options.config(a, tok)
     dtype = torch.bfloat16 if a.precision == "bf16" else torch.float32
     model = Reranker(c, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, not a.exact)
     if a.embeddings:
@@ -186,10 +176,7 @@ def main():
         checkpoint()
 
     sets = D.load_train(a.data, tok, os.path.join(a.work, "cache"))
-    batches = background(iter(D.Batcher(
-        a.data, sets, tok, a.seed + step * group.size + 1000 * group.rank, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, a.own_share, a.power,
-        factors=a.weight or ["xb-=0.1"],
-        held=bool(a.embeddings) and not a.all_lists)))
+    batches = background(options.batcher(a, tok, sets, a.seed + step * group.size + 1000 * group.rank, a.own_share, held=bool(a.embeddings)))
     note(parameters=sum(w.numel() for w in model.parameters()), config=c)
     next_eval = spent() + a.eval_minutes
     next_save = spent() + 4

@@ -41,5 +41,5 @@ folders = {os.path.dirname(f) for p in sys.path for f in glob.glob(os.path.join(
 print(":".join(sorted(folders)))
 PY
 )
-export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries
+if [[ -n $libraries ]]; then export LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$libraries; fi
 exec "$python" tests/bench/python/cards.py "$@"
