@@ -51,7 +51,7 @@ def hash_of(file):
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-class Session:
+class Measured:
     def __init__(self, options):
         self.options = options
         self.features = "candle" if options.dry_run else "cuda"
@@ -198,9 +198,9 @@ def main():
     options.out.mkdir(parents=True, exist_ok=True)
     options.out, options.work = options.out.resolve(), options.work.resolve()
 
-    session = Session(options)
+    measured = Measured(options)
     file = options.out / "report.json"
-    report = {"commit": session.commit, "cards": session.cards, "machine": platform.platform(), "parts": {}}
+    report = {"commit": measured.commit, "cards": measured.cards, "machine": platform.platform(), "parts": {}}
     if file.exists():
         before = json.loads(file.read_text())
         if all(before[key] == report[key] for key in ("commit", "cards", "machine")):
@@ -224,8 +224,8 @@ def main():
     built = {}
 
     def build():
-        built.update(session.build())
-        session.check(built)
+        built.update(measured.build())
+        measured.check(built)
         return dict(built)
 
     # Always: it takes a second where nothing changed, and nothing else may be measured.
@@ -235,7 +235,7 @@ def main():
             if "error" in report["parts"]["build"]:
                 report["parts"].setdefault(part, {"error": "not run: the build failed", "seconds": 0})
             else:
-                attempt(part, lambda part=part: session.part(part, built))
+                attempt(part, lambda part=part: measured.part(part, built))
     file.write_text(json.dumps(report, indent=1))
     (options.out / "report.md").write_text(markdown(report))
     if not options.keep:
