@@ -418,6 +418,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_spelled_has_the_instruction_once_for_each_query() {
+        let (query, instruction) = ("a query".to_owned(), Some("x".repeat(100).into()));
+        let one = Spell { query, documents: vec!["a".into(), "bc".into()], instruction, max_length: 100 };
+        assert_eq!(bytes(&[one.clone(), one]), 2 * 110);
+    }
+
+    #[test]
     fn a_part_of_the_documents_tells_how_many_tokens_all_have() {
         let one = |documents: usize, at: usize| Spell {
             query: format!("{at} of a long query"),
