@@ -144,7 +144,10 @@ impl Scorer {
     fn repeat(&self, ask: &Ask, queries: usize, held: &mut Upload) -> Result<(), Problem> {
         let instruction = ask.how.instruction.as_deref().map_or(0, str::len);
         let more = instruction * queries.saturating_sub(1);
-        if more > 0 && held.bytes() + more > self.max_body {
+        if more == 0 {
+            return Ok(());
+        }
+        if held.bytes() + more > self.max_body {
             let most = self.max_body;
             let what = format!(
                 "The instruction, once for each of the {queries} different queries, makes the request longer than {most} bytes: shorten it, or send fewer queries."
