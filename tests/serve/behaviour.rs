@@ -535,7 +535,7 @@ async fn an_instruction_counts_once_for_each_query() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_nobody_reads_takes_the_room_of_others() {
     let api = api(Options { max_body: 1000, max_bodies: 1000, ..quiet() }, &Fake::default());
-    let tokenize = || post("/tokenize", &json!({ "query": "w ".repeat(100), "documents": ["a"; 5] }));
+    let tokenize = || post("/tokenize", &json!({ "query": "w ".repeat(100), "documents": vec!["a"; 5] }));
     let unread = api.answer(tokenize(), None).await;
     assert_eq!((unread.status().as_u16(), send(&api, simple("red"), None).await.status), (200, 429));
     drop(unread);
