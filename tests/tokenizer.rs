@@ -6,7 +6,11 @@
 mod common;
 
 use common::{golden, golden_path, load};
-use edge_reranker::text::{GgufTokens, Tokenizer};
+use edge_reranker::{
+    model::Template,
+    rerank::Request,
+    text::{GgufTokens, Tokenizer},
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -99,7 +103,7 @@ fn the_published_tokeniser_agrees_from_json_and_from_arrays() {
             let parsed = parsed.as_ref().unwrap_or(plain);
             assert_eq!(&tokenizer.encode_parsed(text).unwrap(), parsed, "{kind}, {group}, parsed: {text:?}");
         }
-        let prefix = edge_reranker::model::Template::Card.prefix();
+        let prefix = Template::Card.prefix();
         assert_eq!(tokenizer.encode_parsed(prefix).unwrap(), texts.prefix_ids);
     }
 }
@@ -119,6 +123,35 @@ fn prompts_equal_the_reference() {
                 golden.name
             );
             assert_eq!(Some(got.shared_prefix), golden.shared_prefix, "{name} {}", golden.name);
+        }
+    }
+}
+
+#[test]
+fn a_document_begins_a_word_whatever_stands_before_it() {
+    let tokenizer = Tokenizer::from_json(&small()).unwrap();
+    let texts = texts().texts;
+    let ends = ["\n", " \n ", "!", "!\r\n", "\u{301}", " '", "\u{3000}", "\u{1100}", "<", "1"];
+    let ends = ends.iter().map(|end| format!("a{end}"));
+    for text in texts.iter().map(|t| t.text.clone()).chain(ends) {
+        for (template, gap) in [(Template::Card, "\n"), (Template::Eval, "\n\n")] {
+            for document in ["", "a", " a", "\n", "\u{338}", "\u{301}b"] {
+                let whole = format!("<Instruct>: {text}{gap}<Query>: {text}{gap}<Document>: {document}");
+                let whole = tokenizer.encode_plain(&whole, usize::MAX).unwrap();
+                let (query, instruction) = (text.as_str(), Some(text.as_str()));
+                let max_length = Some(1 << 20);
+                let request = Request {
+                    query,
+                    instruction,
+                    documents: vec![document],
+                    template,
+                    max_length,
+                    ..Request::default()
+                };
+                let got = edge_reranker::rerank::tokenize(&tokenizer, 1 << 20, &request).unwrap();
+                let ids = &got.ids[0];
+                assert_eq!(ids[got.prefix..ids.len() - got.suffix], whole, "{text:?} {document:?}");
+            }
         }
     }
 }

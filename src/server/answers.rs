@@ -1,17 +1,19 @@
 //! Answers as JSON: what is said of the server and the model, and refusals.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use hyper::{Response, StatusCode, header::HeaderValue};
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{Options, bounds::longest, dialects::Dialect, engine::EngineInfo, problem::Problem};
+use crate::rerank::Prompts;
 
 pub(super) fn ok(body: &Value) -> Response<Body> {
-    of(body.to_string())
+    of(body.to_string().into())
 }
 
 /// Of JSON that is written already.
-pub(super) fn of(json: String) -> Response<Body> {
+pub(super) fn of(json: Bytes) -> Response<Body> {
     let response = Response::builder().header("content-type", "application/json");
     response.body(json.into()).expect("a header of ours")
 }
@@ -45,6 +47,27 @@ pub(super) fn info(info: &EngineInfo, options: &Options) -> Value {
         "max_tokens": options.max_tokens,
         "max_queue": options.max_queue,
     })
+}
+
+/// The ids of all prompts, each with those that all begin with.
+pub(super) fn tokenized(prompts: &Prompts) -> String {
+    struct Whole<'a>(&'a [u32], &'a [u32]);
+
+    impl Serialize for Whole<'_> {
+        fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+            to.collect_seq(self.0.iter().chain(self.1))
+        }
+    }
+
+    #[derive(Serialize)]
+    struct Tokenized<'a> {
+        ids: Vec<Whole<'a>>,
+        shared_prefix: usize,
+    }
+
+    let Prompts { shared, own, .. } = prompts;
+    let ids = own.iter().map(|own| Whole(shared, own)).collect();
+    serde_json::to_string(&Tokenized { ids, shared_prefix: shared.len() }).expect("names are strings")
 }
 
 pub(super) fn models(info: &EngineInfo) -> Value {

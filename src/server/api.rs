@@ -47,7 +47,7 @@ pub type Load = Box<dyn FnMut() -> Result<Arc<dyn Engine>> + Send>;
 pub struct Api {
     options: Options,
     keys: Keys,
-    uploads: Uploads,
+    uploads: Arc<Uploads>,
     desk: Arc<Desk>,
     scorer: Scorer,
     metrics: Arc<Metrics>,
@@ -178,7 +178,7 @@ impl Api {
     }
 
     /// The body's text, and its place among those under way.
-    async fn read(&self, call: &Call<'_>, body: Body) -> Result<(String, Upload<'_>), Problem> {
+    async fn read(&self, call: &Call<'_>, body: Body) -> Result<(String, Upload), Problem> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(self.desk.draining());
         }
@@ -198,9 +198,9 @@ impl Api {
     }
 
     async fn rerank(&self, call: &mut Call<'_>, path: &str, body: Body) -> Result<Response<Body>, Problem> {
-        let (text, _held) = self.read(call, body).await?;
-        let ask = body::work(&text, |text| {
-            let body = Object::read(text, self.options.max_documents)?;
+        let (text, mut held) = self.read(call, body).await?;
+        let ask = body::work(text.len(), || {
+            let body = Object::read(&text, self.options.max_documents)?;
             let dialect = dialect_of(path, &body);
             call.dialect = Some(dialect);
             (dialect.read)(body)
@@ -209,13 +209,13 @@ impl Api {
         let dialect = call.dialect.expect("it was just told");
         self.check_count(ask.count)?;
         let caller = Caller { engine: self.engine().await?, client: call.client(), due: call.due };
-        let lines = self.scorer.score(&ask, &caller, &mut call.work).await?;
+        let lines = self.scorer.score(&ask, &caller, &mut held, &mut call.work).await?;
         let name = caller.engine.info().name;
-        let answer = rank(&lines, &ask, &name)?;
+        let answer = body::work(held.bytes(), || Ok((dialect.write)(&rank(&lines, &ask, &name)?, path)))?;
         let Work { documents, tokens, cached, .. } = call.work;
         self.metrics.documents.inc_by(documents as u64);
         self.metrics.tokens.inc_by(tokens as u64);
-        let mut response = answers::of((dialect.write)(&answer, path));
+        let mut response = answers::of(held.until_sent(answer));
         if self.scorer.caches() {
             self.metrics.cache_hits.inc_by(cached as u64);
             self.metrics.cache_misses.inc_by((documents - cached) as u64);
@@ -226,15 +226,24 @@ impl Api {
     }
 
     async fn tokenize(&self, call: &mut Call<'_>, body: Body) -> Result<Response<Body>, Problem> {
-        let (text, _held) = self.read(call, body).await?;
-        let read = |text: &str| dialects::tokenize(Object::read(text, self.options.max_documents)?);
-        let ask = body::work(&text, read)?;
+        let (text, held) = self.read(call, body).await?;
+        let read = || dialects::tokenize(Object::read(&text, self.options.max_documents)?);
+        let ask = body::work(text.len(), read)?;
         drop(text);
         self.check_count(ask.count)?;
         let caller = Caller { engine: self.engine().await?, client: call.client(), due: call.due };
-        let prompts = self.scorer.tokenize(&ask, &caller).await?;
-        let ids: Vec<Vec<u32>> = prompts.own.iter().map(|own| [&prompts.shared[..], own].concat()).collect();
-        Ok(ok(&json!({ "ids": ids, "shared_prefix": prompts.shared.len() })))
+        let prompts = self.scorer.tokenize(&ask, &caller, &mut call.work).await?;
+        // As many as the text of one body has, at a usual length.
+        let most = (self.options.max_body / 4).max(1 << 16);
+        if call.work.tokens > most {
+            let what = format!(
+                "The prompts have {} tokens together, at most {most} are told in one answer: send fewer documents, or a shorter query.",
+                call.work.tokens
+            );
+            return Err(too_large(what));
+        }
+        let answer = body::work(call.work.tokens, || answers::tokenized(&prompts));
+        Ok(answers::of(held.until_sent(answer)))
     }
 
     /// Whether the process lives, whatever there is of a model.

@@ -3,11 +3,14 @@
 use std::{
     error::Error,
     io,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use futures::StreamExt;
 use hyper::HeaderMap;
 use tokio::time::timeout;
@@ -16,30 +19,36 @@ use super::problem::{Problem, too_large};
 
 /// Without a byte: a client that hangs.
 const STALLED: Duration = Duration::from_secs(30);
-/// From here on reading JSON takes long enough to be in the way of other requests.
+/// From here on reading JSON, and whatever else goes over all texts, takes long enough to be in the way of other requests.
 const LARGE: usize = 256 << 10;
 
-/// The bodies of all requests under way, from their first byte to the answer.
+/// The texts of all requests under way: their bodies, from the first byte on, and their answers, to the last one.
 pub(super) struct Uploads {
     limit: usize,
     held: AtomicUsize,
     retry_after: u64,
 }
 
-/// What one body holds of it.
-pub(super) struct Upload<'a> {
-    uploads: &'a Uploads,
+/// What one request holds of it.
+pub(super) struct Upload {
+    uploads: Arc<Uploads>,
     bytes: usize,
 }
 
 impl Uploads {
-    pub(super) fn new(limit: usize, retry_after: u64) -> Self {
-        Self { limit, held: AtomicUsize::new(0), retry_after }
+    pub(super) fn new(limit: usize, retry_after: u64) -> Arc<Self> {
+        Arc::new(Self { limit, held: AtomicUsize::new(0), retry_after })
     }
 }
 
-impl Upload<'_> {
-    fn take(&mut self, bytes: usize) -> Result<(), Problem> {
+impl Upload {
+    /// Bytes of the request.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes so many bytes more, if there is room.
+    pub(super) fn take(&mut self, bytes: usize) -> Result<(), Problem> {
         let held = self.uploads.held.fetch_add(bytes, Ordering::Relaxed);
         self.bytes += bytes;
         if held + bytes <= self.uploads.limit {
@@ -48,22 +57,38 @@ impl Upload<'_> {
         let what = "The requests under way hold too much text already: ask again soon.";
         Err(Problem::busy(429, "busy", what, self.uploads.retry_after))
     }
+
+    /// An answer's bytes in place of the request's, until the last of them is sent. There is no refusing any more: it makes others wait.
+    pub(super) fn until_sent(mut self, answer: String) -> Bytes {
+        struct Held(String, #[allow(dead_code, reason = "it ends with the text")] Upload);
+
+        impl AsRef<[u8]> for Held {
+            fn as_ref(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+        }
+
+        self.uploads.held.fetch_add(answer.len(), Ordering::Relaxed);
+        self.uploads.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.bytes = answer.len();
+        Bytes::from_owner(Held(answer, self))
+    }
 }
 
-impl Drop for Upload<'_> {
+impl Drop for Upload {
     fn drop(&mut self) {
         self.uploads.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
 /// Reads the text. `foreign`: a page sends it that may not ask here.
-pub(super) async fn read<'a>(
+pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
     foreign: bool,
-    uploads: &'a Uploads,
-) -> Result<(String, Upload<'a>), Problem> {
+    uploads: &Arc<Uploads>,
+) -> Result<(String, Upload), Problem> {
     check_type(headers, foreign)?;
     let (bytes, upload) = read_bytes(headers, body, limit, uploads).await?;
     let wrong = |what: &str| Problem::new(400, "bad-input", what);
@@ -71,10 +96,10 @@ pub(super) async fn read<'a>(
     if text.is_empty() { Err(wrong("The body is empty: send a JSON object.")) } else { Ok((text, upload)) }
 }
 
-/// Does something with a text, without being in the way of other requests while that takes long.
-pub(super) fn work<T>(text: &str, what: impl FnOnce(&str) -> T) -> T {
+/// Does something with texts of so many bytes, without being in the way of other requests while that takes long.
+pub(super) fn work<T>(bytes: usize, what: impl FnOnce() -> T) -> T {
     let several = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
-    if text.len() > LARGE && several { tokio::task::block_in_place(|| what(text)) } else { what(text) }
+    if bytes > LARGE && several { tokio::task::block_in_place(what) } else { what() }
 }
 
 /// A form could be sent by any page without asking, and so could bytes without a type; JSON cannot.
@@ -105,18 +130,18 @@ fn is_json(content_type: &str) -> bool {
 }
 
 /// What the client says of the length is believed only if it is too much already.
-async fn read_bytes<'a>(
+async fn read_bytes(
     headers: &HeaderMap,
     body: Body,
     limit: usize,
-    uploads: &'a Uploads,
-) -> Result<(Vec<u8>, Upload<'a>), Problem> {
+    uploads: &Arc<Uploads>,
+) -> Result<(Vec<u8>, Upload), Problem> {
     let over = || too_large(format!("The body is larger than {limit} bytes: send fewer or shorter documents."));
     let told = headers.get("content-length").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
     if told.is_some_and(|n| n > limit as u64) {
         return Err(over());
     }
-    let mut upload = Upload { uploads, bytes: 0 };
+    let mut upload = Upload { uploads: uploads.clone(), bytes: 0 };
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
     let stalled = || Problem::new(408, "timeout", "The body did not arrive: nothing came for a while.");
@@ -166,11 +191,26 @@ mod tests {
     #[test]
     fn what_one_body_held_is_free_again() {
         let uploads = Uploads::new(10, 7);
-        let mut one = Upload { uploads: &uploads, bytes: 0 };
+        let empty = || Upload { uploads: uploads.clone(), bytes: 0 };
+        let (mut one, mut other) = (empty(), empty());
         assert!(one.take(8).is_ok());
-        let mut other = Upload { uploads: &uploads, bytes: 0 };
         assert_eq!(other.take(3).unwrap_err().status, 429);
         drop((one, other));
         assert_eq!(uploads.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn an_answer_counts_until_the_last_of_it_is_gone() {
+        let uploads = Uploads::new(10, 7);
+        let held = || uploads.held.load(Ordering::Relaxed);
+        let mut upload = Upload { uploads: uploads.clone(), bytes: 0 };
+        assert!(upload.take(8).is_ok());
+        let mut answer = upload.until_sent("twelve bytes".into());
+        assert_eq!(held(), 12);
+        let rest = answer.split_off(11);
+        drop(answer);
+        assert_eq!((held(), &rest[..]), (12, &b"s"[..]));
+        drop(rest);
+        assert_eq!(held(), 0);
     }
 }

@@ -34,18 +34,26 @@ impl ScoreCache {
     }
 }
 
-/// Hashes what the keys of a query's documents have in common.
+/// Hashes what the keys of a request's documents have in common.
 pub(super) fn head(parts: &[Option<&str>], numbers: &[usize]) -> Sha256 {
     let mut hash = Sha256::new();
-    for part in parts {
-        // Lengths keep texts apart; the longest of all stands for none.
-        hash.update(part.map_or(u64::MAX, |p| p.len() as u64).to_le_bytes());
-        hash.update(part.unwrap_or_default());
-    }
+    parts.iter().for_each(|part| add(&mut hash, *part));
     for n in numbers {
         hash.update((*n as u64).to_le_bytes());
     }
     hash
+}
+
+/// And what follows.
+pub(super) fn with(mut head: Sha256, part: &str) -> Sha256 {
+    add(&mut head, Some(part));
+    head
+}
+
+fn add(hash: &mut Sha256, part: Option<&str>) {
+    // Lengths keep texts apart; the longest of all stands for none.
+    hash.update(part.map_or(u64::MAX, |p| p.len() as u64).to_le_bytes());
+    hash.update(part.unwrap_or_default());
 }
 
 /// Scores do not depend on a request's other documents, so each text has a key of its own.
@@ -66,6 +74,8 @@ mod tests {
             key(&head(&[Some("a"), Some("")], &[1]), "bc"),
             key(&head(&[Some("a"), Some("b")], &[2]), "c"),
             key(&head(&[Some("a"), Some("b")], &[1]), "d"),
+            key(&with(head(&[Some("a"), Some("b")], &[1]), "c"), ""),
+            key(&with(head(&[Some("a"), Some("b")], &[1]), ""), "c"),
         ];
         for (i, one) in keys.iter().enumerate() {
             assert!(!keys[..i].contains(one), "{i}");

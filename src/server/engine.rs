@@ -1,6 +1,6 @@
 //! What the server asks of whatever scores: a model, or arithmetic in tests.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::executor::block_on;
 
@@ -35,8 +35,8 @@ pub struct Spell {
     pub query: String,
     /// The documents.
     pub documents: Vec<String>,
-    /// The instruction; the engine's own, if none.
-    pub instruction: Option<String>,
+    /// The instruction, the same for all queries of a request; the engine's own, if none.
+    pub instruction: Option<Arc<str>>,
     /// Bound on the tokens of a whole prompt.
     pub max_length: usize,
 }

@@ -47,7 +47,7 @@ pub struct Limits {
     pub silent: Duration,
     /// From the end of an answer to the end of the next request's head, and for the first head.
     pub head: Duration,
-    /// Without reading any of an answer.
+    /// For a client to take the next 256 KiB of an answer, or the rest of it.
     pub unread: Duration,
     /// From the end of the client's side of the connection to the answer: then it counts as gone.
     pub half_closed: Duration,

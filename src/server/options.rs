@@ -13,9 +13,9 @@ pub struct Options {
     pub base_path: String,
     /// Documents in a request.
     pub max_documents: usize,
-    /// Bytes of a request's body.
+    /// Bytes of a request's body. An instruction counts once for each different query.
     pub max_body: usize,
-    /// Bytes of the bodies of all requests under way. Beside them and what they ask for the server holds little.
+    /// Bytes of the bodies of all requests under way, and of their answers until these are sent. Beside them and what they ask for the server holds little.
     pub max_bodies: usize,
     /// Tokens that a request may compute: the shared part of each query's prompts once, and the rest of each.
     pub max_tokens: Option<usize>,

@@ -7,6 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     Options,
     ask::{Answer, Ask, Line, Query, Ranked},
+    body::{self, Upload},
     bounds::{fit, longest},
     cache::{self, Key, ScoreCache},
     desk::Desk,
@@ -22,7 +23,7 @@ use crate::{
     rerank::Prompts,
 };
 
-/// The most bytes of documents that are spelled without waiting for those of large requests.
+/// The most bytes of texts that are spelled without waiting for those of large requests.
 const SMALL: usize = 1 << 16;
 
 /// Of so many documents one tells how many tokens there are.
@@ -50,7 +51,17 @@ pub(super) struct Scorer {
     max_tokens: Option<usize>,
     max_length: Option<usize>,
     max_queries: Option<usize>,
+    max_body: usize,
     retry_after: u64,
+}
+
+/// A request as far as it can be told without the engine.
+struct Prepared {
+    /// Where scores are remembered, the key of each document.
+    keys: Option<Vec<Key>>,
+    /// Of each document, where it is known.
+    lines: Vec<Option<Line>>,
+    missing: Vec<Missing>,
 }
 
 /// The documents of one query that are to be computed.
@@ -79,6 +90,7 @@ impl Scorer {
             max_tokens: options.max_tokens,
             max_length: options.max_length,
             max_queries: options.max_queries,
+            max_body: options.max_body,
             retry_after: options.retry_after,
         }
     }
@@ -87,21 +99,21 @@ impl Scorer {
         self.cache.is_some()
     }
 
-    /// A line for each document of the request. What it took is in `work`, however this ends.
-    pub(super) async fn score(&self, ask: &Ask, caller: &Caller, work: &mut Work) -> Result<Vec<Line>, Problem> {
+    /// A line for each document of the request, for which `held` is taken. What it took is in `work`, however this ends.
+    pub(super) async fn score(
+        &self,
+        ask: &Ask,
+        caller: &Caller,
+        held: &mut Upload,
+        work: &mut Work,
+    ) -> Result<Vec<Line>, Problem> {
         work.documents = ask.documents.len();
         let info = caller.engine.info();
         let prompt = longest(info.context_length, self.max_length);
-        let groups = self.groups(ask)?;
-        let texts = fit(ask, prompt, self.max_tokens)?;
-        let keys = self.cache.as_ref().map(|_| keys(&groups, &texts, ask, &info, prompt));
-        let mut lines: Vec<Option<Line>> = vec![None; texts.len()];
-        if let (Some(cache), Some(keys)) = (&self.cache, &keys) {
-            lines.iter_mut().zip(keys).for_each(|(line, key)| *line = cache.get(key));
-        }
+        let prepared = body::work(held.bytes(), || self.prepare(ask, &info, prompt, held))?;
+        let Prepared { keys, mut lines, missing } = prepared;
         let known = lines.iter().flatten();
         (work.cached, work.tokens) = known.fold((0, 0), |(n, tokens), line| (n + 1, tokens + line.tokens));
-        let missing = missing(&groups, &texts, &lines);
         if !missing.is_empty() {
             let places: Vec<Vec<Vec<usize>>> =
                 missing.iter().map(|m| m.texts.iter().map(|(_, places)| places.clone()).collect()).collect();
@@ -115,17 +127,50 @@ impl Scorer {
         Ok(lines)
     }
 
+    fn prepare(&self, ask: &Ask, info: &EngineInfo, prompt: usize, held: &mut Upload) -> Result<Prepared, Problem> {
+        let groups = self.groups(ask)?;
+        self.repeat(ask, groups.len(), held)?;
+        let texts = fit(ask, prompt, self.max_tokens)?;
+        let keys = self.cache.as_ref().map(|_| keys(&groups, &texts, ask, info, prompt));
+        let mut lines: Vec<Option<Line>> = vec![None; texts.len()];
+        if let (Some(cache), Some(keys)) = (&self.cache, &keys) {
+            lines.iter_mut().zip(keys).for_each(|(line, key)| *line = cache.get(key));
+        }
+        let missing = missing(&groups, &texts, &lines);
+        Ok(Prepared { keys, lines, missing })
+    }
+
+    /// The instruction stands in each query's prompts: it counts as though it had been sent with each.
+    fn repeat(&self, ask: &Ask, queries: usize, held: &mut Upload) -> Result<(), Problem> {
+        let instruction = ask.how.instruction.as_deref().map_or(0, str::len);
+        let more = instruction * queries.saturating_sub(1);
+        if more == 0 {
+            return Ok(());
+        }
+        if held.bytes() + more > self.max_body {
+            let most = self.max_body;
+            let what = format!(
+                "The instruction, once for each of the {queries} different queries, makes the request longer than {most} bytes: shorten it, or send fewer queries."
+            );
+            return Err(too_large(what).param("instruction"));
+        }
+        held.take(more)
+    }
+
     /// The prompts of one query's documents.
-    pub(super) async fn tokenize(&self, ask: &Ask, caller: &Caller) -> Result<Prompts, Problem> {
+    pub(super) async fn tokenize(&self, ask: &Ask, caller: &Caller, work: &mut Work) -> Result<Prompts, Problem> {
+        work.documents = ask.documents.len();
         let Query::One(query) = &ask.query else { unreachable!("the tokeniser's endpoint takes one query") };
         let prompt = longest(caller.engine.info().context_length, self.max_length);
         let documents = fit(ask, prompt, self.max_tokens)?.into_iter().map(str::to_owned).collect();
-        let instruction = ask.how.instruction.clone();
+        let instruction = ask.how.instruction.as_deref().map(Arc::from);
         let spell = Spell { query: query.clone(), documents, instruction, max_length: prompt };
         let _ticket = self.desk.admit()?;
         let turn = self.turn(slice::from_ref(&spell)).await;
         let prompts = self.spell(caller.engine.clone(), vec![spell], None, &turn).await?;
-        Ok(prompts.into_iter().next().unwrap_or_default())
+        let prompts = prompts.into_iter().next().unwrap_or_default();
+        work.tokens = (0..prompts.own.len()).map(|i| prompts.tokens(i)).sum();
+        Ok(prompts)
     }
 
     /// The documents by their query: the query, and their places.
@@ -173,12 +218,13 @@ impl Scorer {
         // Where the scores of each document go in the cache.
         let keys: Option<Vec<Vec<Key>>> = keys
             .map(|keys| missing.iter().map(|m| m.texts.iter().map(|(_, places)| keys[places[0]]).collect()).collect());
+        let instruction: Option<Arc<str>> = ask.how.instruction.as_deref().map(Arc::from);
         let texts = missing
             .into_iter()
             .map(|m| Spell {
                 query: m.query,
                 documents: m.texts.into_iter().map(|(text, _)| text).collect(),
-                instruction: ask.how.instruction.clone(),
+                instruction: instruction.clone(),
                 max_length: prompt,
             })
             .collect::<Vec<_>>();
@@ -202,7 +248,7 @@ impl Scorer {
         let turn = self.turn(&texts).await;
         if bytes(&texts) > SMALL && caller.due.is_some() {
             let sample = sample(&texts);
-            let times = bytes(&texts) as f64 / bytes(&sample).max(1) as f64;
+            let times = of_documents(&texts) as f64 / of_documents(&sample).max(1) as f64;
             let prompts = self.spell(caller.engine.clone(), sample, per_document, &turn).await?;
             let rows = guess(&prompts, texts.len(), times);
             self.desk.check(&caller.client, (rows * SURE) as usize, caller.due)?;
@@ -274,7 +320,13 @@ impl Scorer {
     }
 }
 
+/// All that is spelled: the instruction stands in each query's prompts.
 fn bytes(texts: &[Spell]) -> usize {
+    let heads = texts.iter().map(|texts| texts.query.len() + texts.instruction.as_deref().map_or(0, str::len));
+    heads.sum::<usize>() + of_documents(texts)
+}
+
+fn of_documents(texts: &[Spell]) -> usize {
     texts.iter().flat_map(|texts| &texts.documents).map(String::len).sum()
 }
 
@@ -307,8 +359,9 @@ fn over(most: usize) -> Problem {
 fn keys(groups: &[(&str, Vec<usize>)], texts: &[&str], ask: &Ask, info: &EngineInfo, prompt: usize) -> Vec<Key> {
     let mut keys = vec![Key::default(); texts.len()];
     let bounds = [prompt, ask.how.max_tokens_per_document.unwrap_or(usize::MAX)];
+    let common = cache::head(&[Some(&info.identity), ask.how.instruction.as_deref()], &bounds);
     for (query, places) in groups {
-        let head = cache::head(&[Some(&info.identity), ask.how.instruction.as_deref(), Some(query)], &bounds);
+        let head = cache::with(common.clone(), query);
         places.iter().for_each(|&place| keys[place] = cache::key(&head, texts[place]));
     }
     keys
@@ -333,7 +386,9 @@ fn missing(groups: &[(&str, Vec<usize>)], texts: &[&str], lines: &[Option<Line>]
 /// A prompt is the part before the document, the document, and the part after it.
 fn spell_one(engine: &dyn Engine, mut texts: Spell, per_document: Option<usize>, pace: &dyn Pace) -> Result<Prompts> {
     if let Some(most) = per_document {
-        let ends = Spell { documents: vec![String::new(), "a".into()], ..texts.clone() };
+        let Spell { query, instruction, max_length, .. } = &texts;
+        let (query, instruction, max_length) = (query.clone(), instruction.clone(), *max_length);
+        let ends = Spell { query, documents: vec![String::new(), "a".into()], instruction, max_length };
         let ends = engine.spell(&ends, pace)?;
         let (one, other) = (&ends.own[0], &ends.own[1]);
         let after = one.iter().rev().zip(other.iter().rev()).take_while(|(a, b)| a == b).count();
@@ -366,6 +421,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_spelled_has_the_instruction_once_for_each_query() {
+        let (query, instruction) = ("a query".to_owned(), Some("x".repeat(100).into()));
+        let one = Spell { query, documents: vec!["a".into(), "bc".into()], instruction, max_length: 100 };
+        assert_eq!(bytes(&[one.clone(), one]), 2 * 110);
+    }
+
+    #[test]
     fn a_part_of_the_documents_tells_how_many_tokens_all_have() {
         let one = |documents: usize, at: usize| Spell {
             query: format!("{at} of a long query"),
@@ -383,7 +445,8 @@ mod tests {
             let (sample, documents) = (sample(&texts), |texts: &[Spell]| texts.iter().map(|t| t.documents.len()).sum());
             let (all, some): (usize, usize) = (documents(&texts), documents(&sample));
             assert!(some * 7 < all, "{some} of {all}");
-            let rows = guess(&spelled(&sample), texts.len(), bytes(&texts) as f64 / bytes(&sample) as f64);
+            let rows =
+                guess(&spelled(&sample), texts.len(), of_documents(&texts) as f64 / of_documents(&sample) as f64);
             let wanted = spelled(&texts).iter().map(Prompts::computed).sum::<usize>() as f64;
             assert!((rows - wanted).abs() < 0.03 * wanted, "{rows}, there are {wanted}");
         }

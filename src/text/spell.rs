@@ -48,7 +48,8 @@ pub(crate) struct Speller<'a> {
     asked: Asked<'a>,
     /// The ids of each fixed text met so far: few, and the same for nearly all documents.
     fixed: Vec<(&'static str, Vec<u32>)>,
-    /// Ids of PREFIX and of the body up to its last field, where tokenising the rest by itself was seen to change nothing.
+    /// Ids of PREFIX and of the body up to its last field. That begins a word whatever stands before it, so the rest is tokenised by itself;
+    /// not where control tokens are recognised, nor in raw prompts.
     head: Option<Vec<u32>>,
     /// A prompt to compare the others with, and how many of its ids all have in common.
     first: Vec<u32>,
@@ -62,16 +63,14 @@ impl<'a> Speller<'a> {
         let (head, first, spelling) = (None, Vec::new(), Spelling::default());
         let mut speller = Self { tokenizer, asked, fixed: Vec::new(), head, first, shared: usize::MAX, spelling };
         let uncut = usize::MAX;
-        let whole = PROBES.iter().map(|probe| Ok(speller.one(probe, uncut)?.0)).collect::<Result<Vec<_>>>()?;
         if let (Some(head), false) = (asked.template.head(asked.instruction, asked.query), asked.parse_special) {
             let prefix = speller.fixed(asked.template.prefix())?;
-            speller.head = Some([&speller.fixed[prefix].1[..], &tokenizer.encode_plain(&head, uncut)?].concat());
-            for (probe, whole) in PROBES.iter().zip(&whole) {
-                if speller.one(probe, uncut)?.0 != *whole {
-                    speller.head = None;
-                    break;
-                }
-            }
+            let prefix = &speller.fixed[prefix].1;
+            speller.spelling.prefix = prefix.len();
+            speller.head = Some([&prefix[..], &tokenizer.encode_plain(&head, uncut)?].concat());
+        }
+        for probe in PROBES {
+            speller.one(probe, uncut)?;
         }
         let (shared, suffix, max_length) = (speller.shared, speller.spelling.suffix, asked.max_length);
         if shared + suffix >= max_length {

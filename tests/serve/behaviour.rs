@@ -511,6 +511,57 @@ async fn bodies_of_all_requests_together_are_bounded_and_room_is_made_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instruction_counts_once_for_each_query() {
+    let fake = Fake::default();
+    let api = api(Options { max_body: 10_000, max_bodies: 20_000, ..quiet() }, &fake);
+    let ask = |queries: usize, different: usize| {
+        let queries: Vec<String> = (0..queries).map(|n| format!("q{}", n % different)).collect();
+        let items = vec!["a"; queries.len()];
+        post("/v1/score", &json!({ "queries": queries, "items": items, "instruction": "x".repeat(2000) }))
+    };
+    let refused = send(&api, ask(5, 5), None).await;
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (413, &json!("instruction")));
+    assert_eq!(send(&api, ask(50, 3), None).await.status, 200);
+    fake.door.shut();
+    let first = spawn(&api, ask(4, 4), peer(1));
+    until(&api, "busy 1").await;
+    let second = spawn(&api, ask(4, 4), peer(2));
+    until(&api, "queue_length 1").await;
+    assert_eq!(send(&api, ask(4, 4), None).await.status, 429, "the bodies alone have room");
+    fake.door.open();
+    assert_eq!((first.await.unwrap().status, second.await.unwrap().status), (200, 200));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_nobody_reads_takes_the_room_of_others() {
+    let api = api(Options { max_body: 1000, max_bodies: 1000, ..quiet() }, &Fake::default());
+    let tokenize = || post("/tokenize", &json!({ "query": "w ".repeat(100), "documents": vec!["a"; 5] }));
+    let unread = api.answer(tokenize(), None).await;
+    assert_eq!((unread.status().as_u16(), send(&api, simple("red"), None).await.status), (200, 429));
+    drop(unread);
+    assert_eq!(send(&api, simple("red"), None).await.status, 200);
+    let unread = api.answer(simple("red"), None).await;
+    assert_eq!((unread.status().as_u16(), send(&api, ask("red", &["a".repeat(500)]), None).await.status), (200, 429));
+    assert!(axum::body::to_bytes(unread.into_body(), 10_000).await.is_ok());
+    assert_eq!(send(&api, ask("red", &["a".repeat(500)]), None).await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_query_is_not_told_again_and_again() {
+    let api = api(quiet(), &Fake::default());
+    let tokenize = |documents: usize| {
+        post("/tokenize", &json!({ "query": "word ".repeat(7900), "documents": vec!["a"; documents] }))
+    };
+    let refused = send(&api, tokenize(1000), None).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (413, &json!("too-large")));
+    let told = send(&api, tokenize(100), None).await;
+    let told = told.json();
+    let ids = told["ids"].as_array().unwrap();
+    assert_eq!((ids.len(), told["shared_prefix"].as_u64()), (100, Some(7901)));
+    assert!(ids.iter().all(|ids| ids.as_array().unwrap().len() == 7903));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_id_is_taken_over_or_made() {
     let api = api(quiet(), &Fake::default());
     let id = async |given: Option<&[u8]>| {

@@ -329,12 +329,18 @@ fn the_log_has_a_line_of_json_a_request_and_no_text_of_it() {
     assert_eq!(read(server.send(&body)).0, 200);
     assert_eq!(read(server.send(&json!({ "query": "secret question", "documents": "secret" }))).0, 400);
     assert_eq!(read(server.send(&json!({ "query": "secret question", "documents": ["secret ".repeat(150)] }))).0, 413);
+    let mut stream = server.connect();
+    let (head, body) = ("POST /tokenize HTTP/1.1\r\nhost: x\r\nconnection: close", body.to_string());
+    stream.write_all(format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    let ids = read(stream).1["ids"].as_array().unwrap().iter().map(|ids| ids.as_array().unwrap().len()).sum::<usize>();
     server.signal("-TERM");
     let mut server = server;
     let mut log = String::new();
     server.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
     assert!(!log.contains("secret"), "{log}");
-    let lines: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let mut lines: Vec<Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let tokenized = lines.pop().unwrap();
+    assert_eq!((&tokenized["documents"], &tokenized["tokens"]), (&json!(2), &json!(ids)));
     let told: Vec<(Value, Value, Value, Value)> =
         lines.iter().map(|l| ["status", "path", "documents", "dialect"].map(|name| l[name].clone()).into()).collect();
     let path = json!("/v1/rerank");
