@@ -366,9 +366,12 @@ async fn what_becomes_tokens_while_the_engine_is_lost_is_sent_away() {
             None => Err(Error::new(ErrorKind::BadModel, format!("{:?}", end.recv()))),
         };
         let (failed, heard) = std::sync::mpsc::channel();
-        let api = Api::start(quiet(), Box::new(load), move || drop(failed.send(())));
+        let api = Api::start(quiet(), Box::new(load), move || {
+            let _ = failed.send(());
+        });
         fake.spelling.shut();
-        let spelled = spawn(&api, simple("!spell"), None);
+        // Large texts have a line of their own for that.
+        let spelled = spawn(&api, ask("!spell", &["red ".repeat(20_000)]), None);
         until(&api, "queue_length 1").await;
         assert_eq!(send(&api, simple("!lost"), None).await.status, 503);
         if lasts {
