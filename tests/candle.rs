@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Golden, GoldenModel, GoldenRequest, files, golden};
 use edge_reranker::{
+    ErrorKind,
     backend::{
         Backend, Cancel, Cpu, Free, KeptPrefix, Pace,
         candle::{Candle, Compute, Place, Replicas},
         simd::Isa,
     },
     plan::{Batch, Before, Prefix, pack},
-    weights::{Loading, ModelFile},
+    weights::{Loading, MemorySource, ModelFile, SourceFile},
 };
 use futures::executor::block_on;
 
@@ -63,6 +64,23 @@ fn near(what: &str, got: &[f32], want: &[f32], bound: f32) {
     for (i, (got, want)) in got.iter().zip(want).enumerate() {
         assert!((got - want).abs() <= bound, "{what}, sequence {i}: {got}, want {want}");
     }
+}
+
+#[test]
+fn heads_that_the_kernels_cannot_take_are_refused_before_anything_is_loaded() {
+    let mut files = files("tiny-f32");
+    let at = files.iter().position(|file| file.name == "config.json").unwrap();
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(common::golden_path("tiny-f32/config.json")).unwrap()).unwrap();
+    config["head_dim"] = 258.into();
+    files[at] = SourceFile::new("config.json", MemorySource(config.to_string().into_bytes().into()));
+    let file = block_on(ModelFile::open(files)).unwrap();
+    let none = |_, _| -> edge_reranker::Result<()> { panic!("something was loaded") };
+    let Err(e) = block_on(Candle::load(Loading::new(&file, (0, 1), none), &[Place::Host], None)) else {
+        panic!("loaded")
+    };
+    assert_eq!(e.kind(), ErrorKind::Unsupported);
+    assert!(e.to_string().contains("258"), "{e}");
 }
 
 /// The largest and the mean difference of a model's logits from the reference.

@@ -78,8 +78,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value_t = 64, env = "EDGE_RERANKER_MAX_QUEUE")]
     max_queue: usize,
     /// The most connections; more wait in the system until some are closed
-    #[arg(long, value_name = "N", default_value = "1024", env = "EDGE_RERANKER_MAX_CONNECTIONS", value_parser = from_one)]
-    max_connections: usize,
+    #[arg(long, value_name = "N", default_value = "1024", env = "EDGE_RERANKER_MAX_CONNECTIONS", value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: u32,
     /// The most tokens that go through the model together, of whichever requests [default: on the CPU 1,024 for a thread, 4,096 at most; on others what is best for them]
     #[arg(long, value_name = "N", env = "EDGE_RERANKER_BATCH_TOKENS", value_parser = from_one)]
     batch_tokens: Option<usize>,
@@ -232,7 +232,8 @@ pub(crate) fn run(common: &Common, options: &Options, out: &mut dyn Write) -> Ou
             // Nothing will ever be ready here: the server ends, and says why.
             let _ = signal.blocking_send(());
         });
-        let limits = Limits { connections: options.max_connections, drain: options.drain_timeout, ..Limits::default() };
+        let connections = usize::try_from(options.max_connections).unwrap_or(usize::MAX);
+        let limits = Limits { connections, drain: options.drain_timeout, ..Limits::default() };
         if server::serve(listener, &api, signals, &limits).await {
             server::flush_log();
             std::process::exit(INTERRUPTED.into());

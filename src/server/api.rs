@@ -68,10 +68,10 @@ impl Api {
         let working = desk.clone();
         let thread = thread::Builder::new().name("compute".into()).spawn(move || {
             let end = catch_unwind(AssertUnwindSafe(|| working.run(&mut *load))).unwrap_or_else(|payload| {
-                working.give_up();
                 Err(Error::new(ErrorKind::DeviceLost, format!("the computing thread failed: {}", said(&*payload))))
             });
             if end.is_err() {
+                working.give_up();
                 failed();
             }
             end

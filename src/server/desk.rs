@@ -125,6 +125,10 @@ impl Desk {
                 let _ = tokio::time::timeout(wait, settled).await.is_ok_and(|settled| settled.is_ok());
             }
         }
+        self.ready()
+    }
+
+    fn ready(&self) -> Result<Arc<dyn Engine>, Problem> {
         match self.stage() {
             Stage::Ready(engine) => Ok(engine),
             Stage::Failed => Err(self.unavailable("not-loaded", "The model could not be loaded: ask again later.")),
@@ -169,6 +173,7 @@ impl Desk {
     /// Lets a job wait for its turns, if it can be answered in time.
     pub(super) fn submit(&self, client: &str, job: Arc<Job>) -> Result<(), Problem> {
         let mut queue = lock(&self.queue);
+        self.ready()?; // where the engine was lost meanwhile, what waited for it has been sent away already
         if queue.closed {
             return Err(self.draining());
         }
@@ -213,16 +218,26 @@ impl Desk {
     pub(super) fn run(&self, load: &mut dyn FnMut() -> Result<Arc<dyn Engine>>) -> Result<()> {
         let first = Duration::from_secs(self.retry_after.max(1)); // clients may come back at once, a host is not to be asked without end
         let mut pause = first;
+        // Before an engine is loaded in place of one that was lost.
+        let mut rest = Duration::ZERO;
         loop {
             match load() {
                 Ok(engine) => {
                     self.stage.send_replace(Stage::Ready(engine.clone()));
+                    let ready = Instant::now();
                     let Some(error) = self.work(&*engine) else { return Ok(()) };
-                    self.stage.send_replace(Stage::Loading);
                     self.log.error("the engine was lost and is loaded again", &error);
                     let jobs = lock(&self.queue).fair.drain();
                     jobs.iter().for_each(|job| job.fail(Problem::of(&error, self.retry_after)));
                     pause = first;
+                    // At once for one that has served; one that is lost again and again is not loaded without end.
+                    if ready.elapsed() > LONGEST_PAUSE {
+                        rest = Duration::ZERO;
+                    }
+                    if self.rest(rest) {
+                        return Ok(());
+                    }
+                    rest = (rest * 2).max(first).min(LONGEST_PAUSE);
                 }
                 Err(error) => {
                     self.stage.send_replace(Stage::Failed);
@@ -288,6 +303,8 @@ impl Desk {
                 None
             }
             Err(Failure::Error(e)) if is_lost(&e) => {
+                // Before anybody hears of it: who asks again waits for the next engine.
+                self.stage.send_replace(Stage::Loading);
                 shares.iter().for_each(|share| share.job.fail(Problem::of(&e, self.retry_after)));
                 Some(e)
             }
@@ -382,13 +399,14 @@ mod tests {
     use super::*;
     use crate::{
         rerank::Prompts,
-        server::{LogFormat, Options},
+        server::{LogFormat, Options, fair::tests::Rows},
     };
 
     /// A row takes a second, and every job has most of a day: what the test itself takes does not matter.
     #[test]
     fn what_cannot_end_in_time_is_refused_and_told_when_there_is_room() {
         let desk = Desk::new(&Options::default(), Arc::new(Metrics::new()), Log(LogFormat::Errors));
+        desk.stage.send_replace(Stage::Ready(Arc::new(Rows(1000))));
         lock(&desk.queue).speed.learn(1000, true, Duration::from_secs(1000));
         let due = Some(Instant::now() + Duration::from_secs(80_100));
         let job = |rows: usize| {

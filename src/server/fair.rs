@@ -3,8 +3,8 @@
 //! half of a batch (as the new flows of FQ-CoDel, RFC 8290): most requests are small, and done with that.
 //!
 //! Of one client's requests the one with the fewest rows left goes first: so large ones end one after the other instead of all at the end, and
-//! small ones pass them. It is passed only by requests that come before the client has been given as many rows as it needs itself. Requests that
-//! would be late otherwise go before all that (`promise`).
+//! small ones pass them. Whichever would be next without those that came after it is passed by as many rows as it needs itself, and no more; then
+//! it goes. So small ones wait for one large one now and then, and not for all of them. Requests that would be late otherwise go before all that (`promise`).
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -16,7 +16,7 @@ use super::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 /// A client's turn is this part of a batch.
 const TURNS: usize = 4;
@@ -28,8 +28,6 @@ struct Client {
     id: ClientId,
     /// Rows that it may still use; less than none where promises made it use more than its part.
     credit: i64,
-    /// Rows that it has been given.
-    given: u64,
     /// In the order in which they came.
     jobs: Vec<Entry>,
 }
@@ -58,11 +56,8 @@ enum Turn {
 impl Fair {
     pub(super) fn push(&mut self, client: &str, job: Arc<Job>) {
         match self.new.iter_mut().chain(&mut self.clients).find(|c| c.id == client) {
-            Some(known) => known.jobs.push(Entry::new(job, known.given)),
-            None => {
-                let jobs = vec![Entry::new(job, 0)];
-                self.new.push_back(Client { id: client.into(), credit: 0, given: 0, jobs });
-            }
+            Some(known) => known.jobs.push(Entry::new(job)),
+            None => self.new.push_back(Client { id: client.into(), credit: 0, jobs: vec![Entry::new(job)] }),
         }
     }
 
@@ -167,8 +162,7 @@ impl Client {
 
     /// Rows of those jobs that would go before a new one of so many.
     fn before(&self, rows: usize) -> usize {
-        let order = self.given + rows as u64;
-        self.jobs.iter().filter(|entry| entry.order() <= order).map(|entry| entry.left).sum()
+        self.jobs.iter().filter(|entry| entry.order() <= rows).map(|entry| entry.left).sum()
     }
 
     fn turn(&mut self, batch: &mut Batch<'_>) -> Turn {
@@ -183,7 +177,9 @@ impl Client {
 
     /// Puts a job's documents into the batch, as long as that has no more than `most` rows and `least` credit is left.
     fn give(&mut self, at: usize, batch: &mut Batch<'_>, most: usize, least: i64) -> Turn {
-        let entry = &mut self.jobs[at];
+        let (before, from) = self.jobs.split_at_mut(at);
+        let entry = &mut from[0];
+        let mut passed = before.iter_mut().filter(|older| older.left > 0).min_by_key(|older| older.order());
         while let Some(own) = entry.next() {
             let cost = batch.cost(entry, own);
             if !batch.has_room(entry, cost) || batch.rows > 0 && batch.rows + cost > most {
@@ -193,7 +189,9 @@ impl Client {
                 return Turn::Spent;
             }
             self.credit -= cost as i64;
-            self.given += cost as u64;
+            if let Some(older) = &mut passed {
+                older.passed += cost;
+            }
             batch.add(entry, own, cost);
         }
         Turn::Finished
@@ -201,8 +199,8 @@ impl Client {
 }
 
 impl Entry {
-    /// The least goes first: who has the fewest rows left, less what the client's other jobs were given since it came.
-    fn order(&self) -> u64 {
-        self.came + self.job.rows as u64
+    /// The least goes first: who has the fewest rows left, or was passed by as many as it needs.
+    fn order(&self) -> usize {
+        if self.passed < self.job.rows { self.left } else { 0 }
     }
 }

@@ -41,13 +41,13 @@ pub(super) struct Entry {
     next: usize,
     /// Rows that are not in any batch yet.
     pub(super) left: usize,
-    /// Rows that its client had been given when it came.
-    pub(super) came: u64,
+    /// Rows that its client's later jobs were given while it would have been next without them.
+    pub(super) passed: usize,
 }
 
 impl Entry {
-    pub(super) fn new(job: Arc<Job>, came: u64) -> Self {
-        Self { left: job.rows, job, group: 0, next: 0, came }
+    pub(super) fn new(job: Arc<Job>) -> Self {
+        Self { left: job.rows, job, group: 0, next: 0, passed: 0 }
     }
 
     /// Rows of the next document, if there is one.
@@ -87,8 +87,10 @@ impl<'a> Batch<'a> {
     /// One document goes in any case.
     pub(super) fn has_room(&mut self, entry: &Entry, cost: usize) -> bool {
         if self.shares.is_empty() {
-            let rows = self.engine.rows(entry.shared().len());
-            self.budget = self.most.map_or(rows, |most| most.min(rows));
+            // Documents behind a long prefix share it among more of them, whatever was set: it may be computed anew in each batch.
+            let shared = entry.shared().len();
+            let rows = self.engine.rows(shared);
+            self.budget = self.most.map_or(rows, |most| most.max(2 * shared).min(rows));
             return true;
         }
         self.rows + cost <= self.budget

@@ -80,7 +80,7 @@ impl Api {
 /// Serves connections until a signal comes and requests under way have ended. Meanwhile new ones are answered, too: the health paths tell that this
 /// server is about to end, and whoever asks for scores is sent away. True if a second signal, or the time for it, cut connections off.
 pub async fn serve(listener: TcpListener, api: &Arc<Api>, mut signals: Signals, limits: &Limits) -> bool {
-    let slots = Arc::new(Semaphore::new(limits.connections));
+    let slots = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
     let door = Door { listener, api, limits, slots };
     let (before, after) = (watch::Sender::new(false), watch::Sender::new(false));
     tokio::select! {

@@ -355,6 +355,57 @@ async fn an_engine_that_was_lost_is_loaded_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_becomes_tokens_while_the_engine_is_lost_is_sent_away() {
+    for lasts in [true, false] {
+        let fake = Fake::default();
+        let (mut engine, (ends, end)) = (Some(fake.clone()), std::sync::mpsc::channel::<()>());
+        // The second load fails for good, or does not come to an end.
+        let load = move || match engine.take() {
+            Some(engine) => Ok(Arc::new(engine) as Arc<dyn Engine>),
+            None if lasts => Err(Error::new(ErrorKind::BadModel, "no model at all")),
+            None => Err(Error::new(ErrorKind::BadModel, format!("{:?}", end.recv()))),
+        };
+        let (failed, heard) = std::sync::mpsc::channel();
+        let api = Api::start(quiet(), Box::new(load), move || {
+            let _ = failed.send(());
+        });
+        fake.spelling.shut();
+        // Large texts have a line of their own for that.
+        let spelled = spawn(&api, ask("!spell", &["red ".repeat(20_000)]), None);
+        until(&api, "queue_length 1").await;
+        assert_eq!(send(&api, simple("!lost"), None).await.status, 503);
+        if lasts {
+            heard.recv().unwrap();
+        }
+        fake.spelling.open();
+        let reply = spelled.await.unwrap();
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("5")), "{reply:?}");
+        until(&api, "queue_length 0").await;
+        drop(ends);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_engine_that_is_lost_again_and_again_is_loaded_after_a_pause() {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let counted = loads.clone();
+    let load = move || {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Fake::default()) as Arc<dyn Engine>)
+    };
+    let options = Options { retry_after: 3600, load_wait: Duration::from_millis(200), ..Options::default() };
+    let api = Api::start(options, Box::new(load), || {});
+    until(&api, "ready 1").await;
+    assert_eq!(send(&api, simple("!lost"), None).await.status, 503);
+    until(&api, "ready 1").await;
+    assert_eq!(send(&api, simple("!lost"), None).await.status, 503);
+    let reply = send(&api, simple("red"), None).await;
+    assert_eq!((reply.status, reply.json()["error"]["code"].as_str()), (503, Some("loading")), "{reply:?}");
+    assert_eq!(loads.load(Ordering::Relaxed), 2);
+    api.close().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_that_failed_is_tried_again_unless_it_cannot_succeed() {
     let mut loads = 0;
     let load = move || {

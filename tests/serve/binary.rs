@@ -297,6 +297,7 @@ fn what_cannot_be_served_is_refused_with_its_reason() {
         (&["--max-body", "2GB"], 2, "to 1GB"),
         (&["--max-bodies", "1MB"], 2, "--max-body"),
         (&["--max-connections", "0"], 2, "--max-connections"),
+        (&["--max-connections", "2305843009213693952"], 2, "--max-connections"),
         (&["--max-length", "10"], 2, "--max-length"),
         (&["--prefix-cache", "99999GB"], 2, "--prefix-cache"),
         (&["--cors-origin", "https://shop.example/cart"], 2, "https://example.org"),

@@ -112,6 +112,14 @@ async fn connections_beyond_the_limit_wait_for_others_to_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_number_is_a_limit_of_connections() {
+    let served = served(&Fake::default(), Limits { connections: usize::MAX, ..patient() }).await;
+    let mut answer = [0; 12];
+    served.say(&get("/ping")).read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_has_said_all_gets_its_answer_and_one_that_is_gone_is_given_up() {
     let fake = Fake::default();
     let waits = served(&fake, patient()).await;

@@ -65,6 +65,8 @@ pub type Calls = Arc<Mutex<Vec<Vec<(Vec<u32>, std::ops::Range<usize>)>>>>;
 #[derive(Clone, Default)]
 pub struct Fake {
     pub door: Door,
+    /// Where the query `!spell` waits before it becomes tokens.
+    pub spelling: Door,
     pub calls: Calls,
     /// Documents that became tokens.
     pub spelled: Arc<AtomicUsize>,
@@ -95,6 +97,9 @@ impl Engine for Fake {
 
     fn spell(&self, texts: &Spell, pace: &dyn Pace) -> Result<Prompts> {
         let query = words(&texts.query);
+        if texts.query == "!spell" {
+            self.spelling.pass(pace)?;
+        }
         let room = texts.max_length.saturating_sub(query.len() + 2);
         if room < 1 {
             return Err(Error::new(ErrorKind::TooLong, "the query leaves no room"));

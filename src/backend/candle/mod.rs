@@ -163,6 +163,39 @@ fn failed(e: candle_core::Error) -> Error {
         return Error::new(ErrorKind::OutOfMemory, "the card's memory is full")
             .hint("use a smaller model, fewer bits, or a card with more memory that is free");
     }
-    Error::new(ErrorKind::DeviceLost, format!("the device failed: {text}"))
-        .hint("see what nvidia-smi says of the card and its driver, then try again")
+    if of_driver(&e) {
+        return Error::new(ErrorKind::DeviceLost, format!("the device failed: {text}"))
+            .hint("see what nvidia-smi says of the card and its driver, then try again");
+    }
+    // Another device of this kind would do the same.
+    Error::bad_model(format!("the device cannot compute it: {text}")).hint("compute with --device cpu or gpu")
+}
+
+/// Whether the driver or one of its libraries said so, and not candle or code of ours.
+fn of_driver(e: &candle_core::Error) -> bool {
+    use candle_core::Error as E;
+    match e {
+        E::Cuda(_) => true,
+        E::WithBacktrace { inner, .. } | E::WithPath { inner, .. } | E::Context { inner, .. } => of_driver(inner),
+        E::WrappedContext { wrapped, .. } => wrapped.downcast_ref().is_some_and(of_driver),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_the_driver_says_means_that_the_device_is_lost() {
+        use candle_core::Error as E;
+        let driver = || E::Cuda("CUDA_ERROR_LAUNCH_FAILED".into());
+        let kind = |e: E| failed(e).kind();
+        assert_eq!(kind(driver()), ErrorKind::DeviceLost);
+        assert_eq!(kind(driver().context("a layer").with_path("model.gguf")), ErrorKind::DeviceLost);
+        assert_eq!(kind(E::Cuda("CUDA_ERROR_OUT_OF_MEMORY".into())), ErrorKind::OutOfMemory);
+        let ours = || E::Msg("no kernel for numbers of type U8".into());
+        assert_eq!(kind(ours()), ErrorKind::BadModel);
+        assert_eq!(kind(ours().context("a layer")), ErrorKind::BadModel);
+    }
 }

@@ -107,8 +107,13 @@ impl Network {
     /// # Errors
     /// As [`super::Candle::load`].
     pub(super) async fn load(mut loading: Loading<'_>, places: &[Place], compute: Compute) -> Result<Self> {
-        let devices = places.iter().map(|p| p.open()).collect::<Result<Vec<_>>>()?;
         let (config, compute) = (loading.config().clone(), compute.dtype());
+        if config.head_dim > ops::LARGEST_HEAD {
+            let what =
+                format!("attention heads of {} elements: {} are the most here", config.head_dim, ops::LARGEST_HEAD);
+            return Err(Error::new(ErrorKind::Unsupported, what).hint("compute with --device cpu"));
+        }
+        let devices = places.iter().map(|p| p.open()).collect::<Result<Vec<_>>>()?;
         let (plain, warnings) = attention(&config, compute, &devices)?;
         let head = loading.head().await?;
         let device_of = |layer: usize| layer * devices.len() / config.layers;

@@ -301,6 +301,12 @@ impl Attention {
     }
 }
 
+/// Rows of a batch behind a prefix of `shared` rows, where `rows` are what takes the time for a batch and the buffers can have `most`. A prefix too
+/// large to keep is computed in every batch: it is shared by as many rows at least.
+fn good_rows(rows: u64, shared: u64, most: u64) -> u64 {
+    rows.clamp(BATCH[0], BATCH[1]).max(2 * shared).min(most)
+}
+
 impl Backend for Gpu {
     fn device(&self) -> &str {
         if cfg!(target_arch = "wasm32") { "webgpu" } else { "gpu" }
@@ -310,9 +316,9 @@ impl Backend for Gpu {
         Some(self)
     }
 
-    fn batch_rows(&self, _shared: usize) -> usize {
+    fn batch_rows(&self, shared: usize) -> usize {
         let rate = self.portions.budget() as f64 / queue::SUBMISSION.as_secs_f64();
-        ((rate * BATCH_SECONDS) as u64 / self.config.layer_parameters()).clamp(BATCH[0], BATCH[1].min(self.most_rows()))
+        good_rows((rate * BATCH_SECONDS) as u64 / self.config.layer_parameters(), shared as u64, self.most_rows())
             as usize
     }
 

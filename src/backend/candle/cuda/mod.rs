@@ -11,7 +11,7 @@ use candle_core::{
 };
 use half::{bf16, f16};
 
-use super::ops::{Tiles, has_matrix_kernel, range};
+use super::ops::{LARGEST_HEAD, Tiles, has_matrix_kernel, range};
 
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
@@ -214,14 +214,12 @@ pub(super) fn head_norm_rope((x, xl): InOut<'_>, (w, wl): In<'_>, (turns, tl): I
 
 /// As [`super::ops::attend`].
 pub(super) fn attend([q, k, v]: [In<'_>; 3], tiles: &Tiles, head_dim: usize, plain: bool) -> Result<CudaStorage> {
-    /// What `attend_plain` has registers for.
-    const LARGEST_HEAD: usize = 256;
     let ((_, width), (keys, kv_width)) = (q.1.shape().dims2()?, k.1.shape().dims2()?);
     expect("the values", v.1.shape().elem_count(), keys * kv_width)?;
     let (device, dtype) = (q.0.device(), q.0.dtype());
     let plain = plain || !has_matrix_kernel(dtype, head_dim);
     if head_dim > LARGEST_HEAD {
-        bail!("heads of {head_dim} numbers; this backend takes {LARGEST_HEAD} at most");
+        bail!("heads of {head_dim} numbers; the kernels take {LARGEST_HEAD} at most");
     }
     let (storage, layout) = tiles.table.storage_and_layout();
     let Storage::Cuda(table) = &*storage else { bail!("the tiles are not on the card") };

@@ -10,6 +10,9 @@ use crate::plan::Tile;
 /// Rows of a tile of the matrix kernel: query rows times the query heads that share a key/value head.
 pub(in crate::backend::candle) const TILE_ROWS: usize = 64;
 
+/// The largest head: what `attend_plain` has registers for.
+pub(in crate::backend::candle) const LARGEST_HEAD: usize = 256;
+
 /// True where the kernel on matrix instructions takes this type and head size.
 pub(in crate::backend::candle) fn has_matrix_kernel(dtype: DType, head_dim: usize) -> bool {
     matches!(dtype, DType::F16 | DType::BF16) && matches!(head_dim, 64 | 128)

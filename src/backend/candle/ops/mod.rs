@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use candle_core::{CpuStorage, DType, Layout, Result, bail};
 use half::{bf16, f16};
 
-pub(super) use attend::{TILE_ROWS, Tiles, attend, has_matrix_kernel};
+pub(super) use attend::{LARGEST_HEAD, TILE_ROWS, Tiles, attend, has_matrix_kernel};
 pub(super) use head_norm_rope::head_norm_rope;
 pub(super) use rms_norm::{add, add_rms_norm, rms_norm};
 pub(super) use swiglu::swiglu;

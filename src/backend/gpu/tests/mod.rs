@@ -12,6 +12,7 @@ use self::cases::{
 };
 use super::{
     device::{Device, GpuOptions, adapters},
+    good_rows,
     kernel::{Kernel, params_layout},
     memory::Buffer,
     params,
@@ -179,6 +180,13 @@ fn head_norm_rope_equals_its_twin() {
 #[test]
 fn attend_equals_its_twin() {
     everywhere(attend_cases());
+}
+
+#[test]
+fn a_batch_has_as_many_rows_behind_a_prefix_as_that_has_where_the_buffers_do() {
+    let rows =
+        [(100, 0, 9000), (5000, 0, 9000), (50_000, 0, 9000), (100, 700, 9000), (100, 5000, 9000), (5000, 1, 600)];
+    assert_eq!(rows.map(|(rows, shared, most)| good_rows(rows, shared, most)), [512, 5000, 8192, 1400, 9000, 600]);
 }
 
 #[test]
