@@ -18,6 +18,7 @@ use edge_reranker::{
     weights::{Loading, MemorySource, ModelFile, SourceFile},
 };
 use futures::executor::block_on;
+use safetensors::{SafeTensors, tensor::TensorView};
 
 /// The bound on the logits of exact files in f32.
 const BOUND: f32 = 1e-3;
@@ -68,12 +69,31 @@ fn near(what: &str, got: &[f32], want: &[f32], bound: f32) {
 
 #[test]
 fn heads_that_the_kernels_cannot_take_are_refused_before_anything_is_loaded() {
+    const LARGE: usize = 258;
+    let read = |name: &str| std::fs::read(common::golden_path(&format!("tiny-f32/{name}"))).unwrap();
+    let mut config: serde_json::Value = serde_json::from_slice(&read("config.json")).unwrap();
+    let head_dim = config["head_dim"].as_u64().unwrap() as usize;
+    config["head_dim"] = LARGE.into();
+    let weights = read("model.safetensors");
+    let enlarged = SafeTensors::deserialize(&weights).unwrap().tensors().into_iter().map(|(name, tensor)| {
+        let mut shape = tensor.shape().to_vec();
+        if name.contains("self_attn") {
+            let of_heads = usize::from(name.contains("o_proj"));
+            shape[of_heads] = shape[of_heads] / head_dim * LARGE;
+        }
+        let bytes = vec![0; 4 * shape.iter().product::<usize>()];
+        (name, shape, bytes)
+    });
+    let enlarged: Vec<_> = enlarged.collect();
+    let views = enlarged
+        .iter()
+        .map(|(name, shape, bytes)| (name, TensorView::new(safetensors::Dtype::F32, shape.clone(), bytes).unwrap()));
+    let weights = safetensors::serialize(views, None).unwrap();
     let mut files = files("tiny-f32");
-    let at = files.iter().position(|file| file.name == "config.json").unwrap();
-    let mut config: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(common::golden_path("tiny-f32/config.json")).unwrap()).unwrap();
-    config["head_dim"] = 258.into();
-    files[at] = SourceFile::new("config.json", MemorySource(config.to_string().into_bytes().into()));
+    for (name, bytes) in [("config.json", config.to_string().into_bytes()), ("model.safetensors", weights)] {
+        let at = files.iter().position(|file| file.name == name).unwrap();
+        files[at] = SourceFile::new(name, MemorySource(bytes.into()));
+    }
     let file = block_on(ModelFile::open(files)).unwrap();
     let none = |_, _| -> edge_reranker::Result<()> { panic!("something was loaded") };
     let Err(e) = block_on(Candle::load(Loading::new(&file, (0, 1), none), &[Place::Host], None)) else {
