@@ -65,7 +65,7 @@ pub(crate) struct Options {
     /// The most bytes of a request's body: 500kB, 8MB (1 MB is 1,048,576 bytes)
     #[arg(long, value_name = "SIZE", default_value = "8MB", env = "EDGE_RERANKER_MAX_BODY", value_parser = body)]
     max_body: usize,
-    /// The most bytes of the bodies of all requests under way; more get 429 [default: 64MB, or eight times --max-body where that is more]
+    /// The most bytes of all requests under way, to the last byte of each answer; more get 429 [default: 64MB, or eight times --max-body where that is more]
     #[arg(long, value_name = "SIZE", env = "EDGE_RERANKER_MAX_BODIES", value_parser = memory)]
     max_bodies: Option<usize>,
     /// The most tokens that a request may compute [default: no limit]
