@@ -14,20 +14,11 @@ import torch
 from tokenizers import Tokenizer
 
 import options
-from evaluate import Lists, ndcg
+from evaluate import Lists
 from report import read_json
 from start import ANSWER, Start, blocks
 
 STEPS = (-0.5, -0.25, -0.12, 0.12, 0.25, 0.5, 1.0)  # parts of a number that are tried, of 0.3 at least
-
-
-def mean(lists, names, labels, score):
-    """Mean of the sets' means of nDCG@10; `score(n)` gives the scores of list n"""
-    sets = {}
-    for n in lists:
-        order = np.argsort(-score(n), kind="stable")
-        sets.setdefault(names[n], []).append(ndcg([labels[n][i] for i in order]))
-    return float(np.mean([np.mean(v) for v in sets.values()]))
 
 
 def choose(first, measure, rounds):
@@ -57,11 +48,12 @@ def main():
     c = options.config(a, tok)
     start = Start(c, tok, a.embeddings, read_json(a.init)["constants"], a.start_seed, torch.bfloat16, True)
     dev, at, model = Lists(a.data, tok, a.limit), blocks(), start.model
-    # What a list's scores are as a function of the numbers: `rest` and `marks` times their change.
+    # A list's scores as a function of the numbers: those that it has, and the marks times what the numbers differ from the first ones.
     row = torch.stack([torch.zeros(c["hidden_size"]).index_fill(0, at[mark], 1.0) for mark in ANSWER], 1)  # yes minus no, each half of 2
     both = dev.each(lambda *batch: torch.cat([model.score(last := model.last(*batch))[:, None], last @ row], 1))
     first = np.array([float(start.constants.of("answer " + mark)) for mark in ANSWER])
-    measure = lambda lists: lambda numbers: mean(lists, dev.names, dev.labels, lambda n: both[n][:, 0] + both[n][:, 1:] @ (numbers - first))
+    scores = lambda numbers: [one[:, 0] + one[:, 1:] @ (numbers - first) for one in both]
+    measure = lambda lists: lambda numbers: dev.table(scores(numbers), lists=lists)["MEAN"]
     everything, halves = range(len(dev.names)), []
     for half in (0, 1):
         own, other = (measure([n for n in everything if n % 2 == k]) for k in (half, 1 - half))

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 import data as D
 import options
-from prompt import SUFFIX, query_part
+from prompt import SUFFIX
 from report import hardware, read_json
 from start import M_DIM, Start, blocks
 from train import loss_of
@@ -73,8 +73,7 @@ def main():
         groups.append({"params": [start.vectors, start.log_weight], "peak": a.vector_lr})
     batches = options.batcher(a, tok, D.load_train(a.data, tok, a.cache), a.seed)
     opt = torch.optim.Adam(groups, betas=(0.9, 0.97))
-    length = lambda text: len(tok.encode(text, add_special_tokens=False).ids)
-    tail, suffix, cover = length(query_part("a")) - length(" a"), length(SUFFIX), blocks()["COVER"]
+    tail, suffix, cover = D.query_tail(tok), D.length(tok, SUFFIX), blocks()["COVER"]
     began, running = time.time(), None
     for step in range(a.steps):
         for g in opt.param_groups:

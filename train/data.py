@@ -179,6 +179,15 @@ class Batch:
     teacher: np.ndarray | None = None  # [B, C] scores, NaN where there is none; None if no list of the batch has any
 
 
+def length(tok, text):
+    return len(tok.encode(text, add_special_tokens=False).ids)
+
+
+def query_tail(tok):
+    """Tokens of the end of a query's part, "\\n<Document>:" """
+    return length(tok, query_part("a")) - length(tok, " a")
+
+
 class Batcher:
     """Endless stream of batches.
 

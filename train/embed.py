@@ -87,8 +87,7 @@ class Sampler:
         if not self.weight.any():
             raise SystemExit("embed.py: no query to train on; the sets are too small to hold any back (--all-lists)")
         self.weight /= self.weight.sum()
-        length = lambda text: len(tok.encode(text, add_special_tokens=False).ids)
-        self.tail = length(D.query_part("a")) - length(" a")  # the end of a query's part, "\n<Document>:"
+        self.tail = D.query_tail(tok)
 
     def draw(self, n=None):
         return self.rng.choice(len(self.sets), n, p=self.weight)
