@@ -48,6 +48,28 @@ export function throwIfAborted(signal) {
   if (signal?.aborted) throw aborted(signal);
 }
 
+const heard = new WeakMap(); // by signal, what is called when it fires
+
+// Calls `stop` when the signal fires; returns the function that prevents it. A signal gets one listener of ours, however many calls and
+// reads it ends: Node warns of a leak from the eleventh on.
+export function whenAborted(signal, stop) {
+  let stops = heard.get(signal);
+  if (!stops) {
+    stops = new Set();
+    heard.set(signal, stops);
+    signal.addEventListener(
+      'abort',
+      () => {
+        for (const each of stops) each();
+        stops.clear();
+      },
+      { once: true },
+    );
+  }
+  stops.add(stop);
+  return () => stops.delete(stop);
+}
+
 // Settles as `promise` does, or rejects as soon as the signal fires. `onAbort` may stop the work itself.
 export function abortable(promise, signal, onAbort) {
   if (!signal) return promise;
@@ -57,8 +79,7 @@ export function abortable(promise, signal, onAbort) {
       reject(aborted(signal));
     };
     if (signal.aborted) stop();
-    signal.addEventListener('abort', stop, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
+    promise.then(resolve, reject).finally(whenAborted(signal, stop));
   });
 }
 
@@ -67,6 +88,5 @@ export function follow(signal, controller) {
   if (!signal) return () => {};
   const pass = () => controller.abort(signal.reason);
   if (signal.aborted) pass();
-  signal.addEventListener('abort', pass, { once: true });
-  return () => signal.removeEventListener('abort', pass);
+  return whenAborted(signal, pass);
 }

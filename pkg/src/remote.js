@@ -104,7 +104,7 @@ export class RemoteReranker {
     };
     const gone = () => fail(new RerankError('not-loaded', 'The reranker was unloaded: connect again.'));
     const closing = this.#closing.signal;
-    closing.addEventListener('abort', gone, { once: true });
+    const unlisten = whenAborted(closing, gone);
     if (closing.aborted) gone();
     const unfollow = follow(outer, controller);
     const call = { requests: this.#requests, model: this.#model, caps: this.#info, signal, fail };
@@ -117,7 +117,7 @@ export class RemoteReranker {
       throw failure ?? (outer?.aborted ? aborted(outer) : error);
     } finally {
       unfollow();
-      closing.removeEventListener('abort', gone);
+      unlisten();
       controller.abort();
     }
   }

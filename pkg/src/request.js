@@ -1,5 +1,5 @@
 // Requests for one address: each with a limit on silence, and tried again, later and later, where that may help.
-import { aborted, RerankError } from './errors.js';
+import { aborted, follow, RerankError } from './errors.js';
 import { sleep } from './sleep.js';
 
 // How long to wait for a server and how often to ask it.
@@ -52,9 +52,8 @@ export class Requests {
   // One request, answered as far as its headers. Errors that may pass are Hiccups, all others are final.
   async ask(range) {
     const attempt = new AbortController();
-    const stop = () => attempt.abort(this.signal.reason);
     if (this.signal.aborted) throw aborted(this.signal);
-    this.signal.addEventListener('abort', stop, { once: true });
+    const unfollow = follow(this.signal, attempt);
     // Not every fetch hears of an abort, nor every time.
     let fail;
     attempt.signal.addEventListener('abort', () => fail?.(attempt.signal.reason), { once: true });
@@ -71,7 +70,7 @@ export class Requests {
     };
     const release = () => {
       clearTimeout(timer);
-      this.signal.removeEventListener('abort', stop);
+      unfollow();
     };
     const cancel = () => {
       release();

@@ -1,6 +1,6 @@
 // Calls over a MessagePort, in both directions: ids, results, errors with their code, events while a call runs, and abort.
 //   { id, call, args } -> { id, value } or { id, error };  { id, event } on the way;  { id, abort } from the caller
-import { abortable, pack, RerankError, unpack } from './errors.js';
+import { abortable, pack, RerankError, unpack, whenAborted } from './errors.js';
 
 // What a handler returns when buffers shall move instead of being copied.
 export class Transfer {
@@ -72,8 +72,7 @@ export function connect(port, handlers) {
       // In a hurry the caller is told at once; otherwise when the other side has stopped.
       if (hurry) return abortable(answer, signal, stop);
       if (signal?.aborted) stop();
-      signal?.addEventListener('abort', stop, { once: true });
-      return answer.finally(() => signal?.removeEventListener('abort', stop));
+      return signal ? answer.finally(whenAborted(signal, stop)) : answer;
     },
     close(error) {
       if (closed) return;

@@ -1,17 +1,16 @@
 // A pause that a signal ends.
-import { aborted } from './errors.js';
+import { aborted, whenAborted } from './errors.js';
 
 export async function sleep(ms, signal) {
   if (signal.aborted) throw aborted(signal);
   await new Promise((resolve, reject) => {
-    const stop = () => {
+    const unlisten = whenAborted(signal, () => {
       clearTimeout(timer);
       reject(aborted(signal));
-    };
+    });
     const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
+      unlisten();
       resolve();
     }, ms);
-    signal.addEventListener('abort', stop, { once: true });
   });
 }

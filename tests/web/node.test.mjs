@@ -184,6 +184,22 @@ for (const worker of [false, true]) {
     assert.equal((await reranker.rerank(QUERY, ['one'])).results.length, 1);
   });
 
+  test(`one signal may end any number of calls, ${where}`, async (t) => {
+    const reranker = await load(t);
+    const ending = new AbortController();
+    const warnings = [];
+    const hear = (warning) => warnings.push(warning.message);
+    process.on('warning', hear);
+    t.after(() => process.off('warning', hear));
+    const call = () => reranker.rerank(QUERY, ['one'], { signal: ending.signal });
+    await Promise.all(Array.from({ length: 20 }, call));
+    const calls = Array.from({ length: 20 }, () => fails(call(), 'aborted'));
+    ending.abort();
+    await Promise.all(calls);
+    await new Promise(setImmediate);
+    assert.deepEqual(warnings, []);
+  });
+
   test(`the thread is given back while it computes, ${where}`, async (t) => {
     const reranker = await load(t);
     let turns = 0;

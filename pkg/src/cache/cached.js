@@ -74,9 +74,8 @@ async function hasHash(entry, { sha256 }, { signal }, meter, held) {
 // nothing can be compared but an equal length.
 async function isCurrent({ journal }, { url }, { fetch, signal, platform }) {
   const controller = new AbortController();
-  const stop = () => controller.abort();
-  const timer = setTimeout(stop, CHECK_MS);
-  signal?.addEventListener('abort', stop, { once: true });
+  const timer = setTimeout(() => controller.abort(), CHECK_MS);
+  const unfollow = follow(signal, controller);
   try {
     const response = await fetch(url, { ...platform.requestInit, method: 'HEAD', signal: controller.signal });
     if (!response.ok) return true;
@@ -87,7 +86,7 @@ async function isCurrent({ journal }, { url }, { fetch, signal, platform }) {
     return true;
   } finally {
     clearTimeout(timer);
-    signal?.removeEventListener('abort', stop);
+    unfollow();
   }
 }
 

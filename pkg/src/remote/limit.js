@@ -1,5 +1,5 @@
 // How many requests run at once, and how many begin in a second. Whoever waits hears its signal.
-import { aborted } from '../errors.js';
+import { aborted, whenAborted } from '../errors.js';
 import { sleep } from '../sleep.js';
 
 export class Limit {
@@ -41,15 +41,14 @@ export class Limit {
     }
     return new Promise((resolve, reject) => {
       const enter = () => {
-        signal.removeEventListener('abort', leave);
+        unlisten();
         resolve();
       };
-      const leave = () => {
+      const unlisten = whenAborted(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(enter), 1);
         reject(aborted(signal));
-      };
+      });
       this.#waiting.push(enter);
-      signal.addEventListener('abort', leave, { once: true });
     });
   }
 }
