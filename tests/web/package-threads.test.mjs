@@ -241,14 +241,15 @@ test('a thread that traps fails the calls of its engine at once', async () => {
     'edge-reranker/src/serve-thread.js': (text) => text.replace("glue.Engine.serveThread(() => say('ready'));", `
       const first = Atomics.add(new Int32Array(memory.buffer), 1, 1) === 0; // a word at the far end of a stack
       if (first) {
-        say('ready');
-        return setTimeout(() => glue.Engine.failThread(), 300);
+        new BroadcastChannel('trap').onmessage = () => glue.Engine.failThread();
+        return say('ready');
       }
       glue.Engine.serveThread(() => say('ready'));`),
   };
   const { page } = await site({ change });
   const got = await page.evaluate(async () => {
     const reranker = await Reranker.load({ threads: 3 });
+    new BroadcastChannel('trap').postMessage('now');
     await new Promise((done) => setTimeout(done, 1000));
     const told = await reranker.rerank(QUERY, many(3000)).then(() => 'fine', ({ code, message }) => `${code}: ${message}`);
     const { reason } = await reranker.lost;
