@@ -1,6 +1,6 @@
 // `edge-reranker/remote`: the interface of Reranker over the HTTP API, for a server that computes elsewhere. No engine is loaded.
 import { checkPairs, checkRequest } from './check.js';
-import { aborted, follow, RerankError, throwIfAborted, unsupported } from './errors.js';
+import { aborted, follow, RerankError, throwIfAborted, unsupported, whenAborted } from './errors.js';
 import * as calls from './remote/calls.js';
 import { checkConnect, checkRemoteCall } from './remote/options.js';
 import { readInfo } from './remote/reply.js';
