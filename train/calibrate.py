@@ -57,6 +57,7 @@ def main():
     p.add_argument("--lr", type=float, default=0.04)
     p.add_argument("--vector-lr", type=float, default=0.0, help="of the token vectors and their weights; 0: they stay as they are")
     p.add_argument("--cover", type=float, default=0.0, help="weight of what COVER lacks in correlation, within lists, with the coverage that it stands for")
+    p.add_argument("--pointwise", type=float, default=0.5, help="weight of the pointwise loss: positives over 0.5, negatives under it")
     p.add_argument("--exact", action="store_true", help="use the embeddings as they are, not as Q4_0 will hold them")
     p.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
     p.add_argument("--seed", type=int, default=1, help="of the lists' order")
@@ -81,11 +82,10 @@ def main():
         b = next(batches)
         start.build()
         last = start.model.last(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
-        _, loss, _ = loss_of(start.model.score(last), b.candidates, 0.0)
-        total = loss
+        total, loss, _ = loss_of(start.model.score(last), b.candidates, a.pointwise)
         if a.cover:
             lack = 1 - within(last[:, cover].sum(-1).view(-1, b.candidates), coverage(start, b, tail, suffix))
-            total = loss + a.cover * lack
+            total = total + a.cover * lack
         opt.zero_grad()
         (total * len(b.query) / 16).backward()  # every list counts alike
         opt.step()

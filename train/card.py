@@ -22,7 +22,7 @@ class Run:
     def __init__(self, data, work):
         at = lambda name: os.path.join(work, name)
         self.train, self.embed, self.tokenizer = (read_json(at(n)) for n in ("train.json", "embed.npz.json", "tok/tokenizer-report.json"))
-        self.start, self.first, self.tuned, self.second = (read_json(at(n)) for n in ("start.json", "first.json", "tuned.json", "second.json"))
+        self.start, *self.tuned = (read_json(at(n)) for n in ("start.json", "tuned1.json", "tuned2.json"))
         self.f32, self.shipped, self.eval = (read_json(at(n)) for n in ("f32.json", "shipped.json", "eval.json"))
         self.config, self.size = read_json(at("export/config.json")), os.path.getsize(at("mini.gguf"))
         path = os.path.join(data, "train", "sets.json")
@@ -97,23 +97,25 @@ def training(r):
         return several + (h["gpu"] or f"{h['threads']} thread{'s' if h['threads'] > 1 else ''} of {h['processor']}")
 
     taught = f", of which those of {', '.join(t['taught'])} also follow a teacher's scores (weight {o['distil']:g}, {o['distil_loss']})" if t["taught"] else ""
-    calibrated = lambda s: f"{s['steps']:,} steps, {s['minutes']:g} minutes ({where(s['hardware'])}), lists of a positive and {s['options']['candidates'] - 1} negatives"
-    halves = lambda c: " and ".join(f"{h['before']:.4f} to {h['after']:.4f}" for h in c["halves"])
-    chosen = lambda c: (f"What the answer takes of each mark was then chosen on the development lists: {c['before']:.4f} to {c['after']:.4f} (chosen on every other list, "
-                        f"on the rest: {halves(c)}).")
-    return "\n".join([
-        f"1. Tokenizer: {r.tokenizer['vocabulary']:,} tokens, BPE over up to {r.tokenizer['options']['corpus_mb']:g} MB of the training text.",
-        f"2. Context-free token vectors ({e['options']['dim']} dimensions): {e['steps']:,} steps, {e['minutes']:g} minutes ({where(e['hardware'])}), on "
-        f"{e['queries']:,} queries, {HELD - 1} of every {HELD}.",
-        f"3. The {len(r.start['constants'])} constants of heads that compare: {calibrated(r.start)}. {chosen(r.first)}",
-        f"4. The constants and the token vectors through the network: {calibrated(r.tuned)}. {chosen(r.second)}",
-        f"5. The network, from the average of the two: {t['steps']:,} steps of AdamW, {t['minutes']:g} minutes of wall clock "
-        f"({where(t['hardware'])}, {o['precision']}), peak rate {short(o['lr'])}, over {t['lists']:,} lists of a positive and {o['candidates'] - 1} negatives{taught}: "
-        f"{t['tokens'] / 1e6:.1f} million tokens (shared prefixes counted once, padding not counted)."
-        + ("" if o["all_lists"] else " All from the queries that step 2 has not seen."),
-        f"   Documents were cut to {o['limit']} tokens (a share of {o['long_share']:g} of the batches to {o['long_limit']}) around the best match with the query. Embedding rows were "
-        + ("exact" if o["exact"] else "held as Q4_0 will hold them") + ".",
-    ])
+    calibrated = lambda s: f"{s['steps']:,} steps, {s['minutes']:g} minutes ({where(s['hardware'])})"
+    lists = f"lists of a positive and {r.start['options']['candidates'] - 1} negatives"
+    c = r.start["options"]
+    steps = [
+        f"Tokenizer: {r.tokenizer['vocabulary']:,} tokens, BPE over up to {r.tokenizer['options']['corpus_mb']:g} MB of the training text.",
+        f"Context-free token vectors ({e['options']['dim']} dimensions): {e['steps']:,} steps, {e['minutes']:g} minutes ({where(e['hardware'])}), on "
+        f"{e['queries']:,} queries, those of {HELD - 1} in {HELD} passages.",
+        f"The {len(r.start['constants'])} constants of heads that compare: {calibrated(r.start)}, lists of a positive and {c['candidates'] - 1} negatives from the passages that step 2 "
+        "has not seen.",
+        f"The constants and the token vectors through the network, twice, over other such lists: {' and '.join(map(calibrated, r.tuned))}. Their average goes on.",
+    ]
+    if t["steps"]:
+        steps.append(
+            f"All weights: {t['steps']:,} steps of AdamW, {t['minutes']:g} minutes of wall clock ({where(t['hardware'])}, {o['precision']}), peak rate {short(o['lr'])}, over "
+            f"{t['lists']:,} lists of a positive and {o['candidates'] - 1} negatives{taught}: {t['tokens'] / 1e6:.1f} million tokens (shared prefixes counted once, padding not "
+            "counted)" + ("." if o["all_lists"] else ", all from those passages."))
+    return "\n".join(f"{n}. {text}" for n, text in enumerate(steps, 1)) + (
+        f"\n\nDocuments were cut to {c['limit']} tokens (a share of {c['long_share']:g} of the batches to {c['long_limit']}) around the best match with the query. Embedding rows "
+        + ("were exact." if c["exact"] else "were held as Q4_0 will hold them."))
 
 
 def curve(r, most=12):

@@ -88,6 +88,9 @@ class TrainSet:
     lists: Ragged  # [positive, negatives...] of each query
     scores: np.ndarray | None = None  # a teacher's, beside lists.flat; NaN where there is none
 
+    def positives(self):
+        return self.lists.flat[self.lists.start[:-1]]
+
 
 def fingerprint(tok, *files):
     """Changes with the tokenizer and with what the files hold: a gzip file ends with the checksum of its content."""
@@ -145,10 +148,16 @@ def load_train(data, tok, cache, max_query=96, max_passage=640):
 HELD = 7
 
 
-def held_out(n):
-    """Rows that the context-free vectors are not trained on. The network trains on these: on the others the vectors know every
-    answer by heart, and it would learn to trust them blindly."""
-    return np.arange(0, n, HELD)
+def held_passages(s):
+    """[passages] bool: those that the context-free vectors never meet. The network trains on the queries that they answer: on others the vectors
+    know the answer, and it would learn to trust them blindly. A passage met with other queries only is known too: it still agrees with its queries
+    better than an unknown one."""
+    return np.arange(len(s.passages)) % HELD == 0
+
+
+def held_lists(s):
+    """The rows whose positive is held back"""
+    return np.flatnonzero(held_passages(s)[s.positives()])
 
 
 def draw_weights(sets, power, factors=()):
@@ -194,11 +203,15 @@ class Batcher:
     A batch has one instruction, so PREFIX and instruction are computed once for all of it; a query is computed once for all of
     its candidates. Documents longer than the batch's limit are cut to the window that shares the most (idf-weighted) tokens
     with the query, by the same rule for positives and negatives, so that an answer is rarely cut off.
+
+    A reranker gets what a search by words has found, and its first hits are the hard negatives. Lists are left out whose positive shares less than `found` times the
+    (idf-weighted) tokens with the query that its first three negatives share on average: no such search would have found it, and from them the network learns that
+    shared words speak against a document.
     """
 
     def __init__(self, data, sets, tok, seed, candidates=5, tokens=9000, limit=112, long_limit=320, long_share=0.15,
-                 own_share=0.2, power=0.5, random_share=0.0, factors=(), held=False):
-        self.rng, self.held = np.random.default_rng(seed), held
+                 own_share=0.2, power=0.5, random_share=0.0, factors=(), held=False, found=0.0):
+        self.rng, self.held, self.found = np.random.default_rng(seed), held, found
         self.sets, self.candidates, self.tokens = sets, candidates, tokens
         self.limit, self.long_limit, self.long_share = limit, long_limit, long_share
         self.random_share, self.own_share = random_share, own_share
@@ -219,10 +232,15 @@ class Batcher:
     def next_query(self, k):
         """Queries of a set come in random order without repetition within an epoch of that set."""
         if not len(self.order[k]):
-            n = len(self.sets[k].lists)
-            self.order[k] = self.rng.permutation(held_out(n) if self.held else n)
+            s = self.sets[k]
+            self.order[k] = self.rng.permutation(held_lists(s) if self.held else len(s.lists))
         i, self.order[k] = self.order[k][-1], self.order[k][:-1]
         return i
+
+    def is_found(self, s, l):
+        """Of the list's query `scratch` holds the idf"""
+        shared = [self.scratch[np.unique(s.passages[j])].sum() for j in l[:4]]
+        return len(l) < 2 or shared[0] >= self.found * np.mean(shared[1:])
 
     def window(self, doc, limit):
         over = len(doc) - limit
@@ -245,6 +263,10 @@ class Batcher:
             s = self.sets[k]
             i = self.next_query(k)
             q, l = s.queries[i], s.lists[i]
+            self.scratch[q] = self.idf[q]
+            if not self.is_found(s, l):
+                self.scratch[q] = 0
+                continue
             neg = l[1:]
             keep = [l[0]] + list(neg[:3])
             rest = list(neg[3:])
@@ -255,7 +277,6 @@ class Batcher:
                     j = int(rng.integers(len(s.passages)))
                     if j not in l:
                         keep.append(j)
-            self.scratch[q] = self.idf[q]
             docs = [self.window(s.passages[j], limit) for j in keep]
             taught = None if s.scores is None else self.taught(s, i, keep)
             self.scratch[q] = 0

@@ -9,8 +9,8 @@ A token has two vectors, M and B, each of unit length, and a weight. Two losses 
   late interaction is soon left out.
 
 This aligns tokens across languages, between synonyms, and between descriptions and commands, which a small transformer would need far
-longer to learn by itself. Tokens are dropped at random, so that no pair is learned by a single one. Lists that the network trains on (data.held_out)
-are left out.
+longer to learn by itself. Tokens are dropped at random, so that no pair is learned by a single one. Passages of lists that the network trains on
+(data.held_passages) are left out.
 """
 import argparse
 import os
@@ -81,13 +81,22 @@ class Sampler:
     def __init__(self, sets, tok, seed, power, factors, dropout, all_lists):
         self.sets, self.rng, self.dropout = sets, np.random.default_rng(seed), dropout
         self.weight = D.draw_weights(sets, power, factors)
-        rows = lambda n: np.arange(n) if all_lists else np.setdiff1d(np.arange(n), D.held_out(n))
-        self.rows = [rows(len(s.lists)) for s in sets]
+        self.known = [np.ones(len(s.passages), bool) if all_lists else ~D.held_passages(s) for s in sets]
+        self.rows = [np.flatnonzero(known[s.positives()]) for s, known in zip(sets, self.known)]
         self.weight[[len(r) == 0 for r in self.rows]] = 0
         if not self.weight.any():
             raise SystemExit("embed.py: no query to train on; the sets are too small to hold any back (--all-lists)")
         self.weight /= self.weight.sum()
         self.tail = D.query_tail(tok)
+
+    def list(self, k, i):
+        """Row i of set k: the positive, then those negatives that are not held back"""
+        l = self.sets[k].lists[i]
+        return l[self.known[k][l]]
+
+    def anything(self, k, n):
+        """n passages of the set, not held back"""
+        return self.rng.choice(np.flatnonzero(self.known[k]), n)
 
     def draw(self, n=None):
         return self.rng.choice(len(self.sets), n, p=self.weight)
@@ -111,8 +120,8 @@ class Sampler:
         k = self.draw()
         s, known, rng = self.sets[k], self.rows[k], self.rng
         rows = rng.choice(known, min(size, len(known)), replace=False)
-        lists = [s.lists[i] for i in rows]
-        other = lambda l: l[rng.integers(1, len(l))] if len(l) > 1 else rng.integers(len(s.passages))
+        lists = [self.list(k, i) for i in rows]
+        other = lambda l: l[rng.integers(1, len(l))] if len(l) > 1 else self.anything(k, 1)[0]
         ids = [int(l[0]) for l in lists] + [int(other(l)) for l in lists]
         return [self.query(s, i, query_tokens) for i in rows], [self.passage(s, j, passage_tokens) for j in ids], ids
 
@@ -121,11 +130,11 @@ class Sampler:
         queries, passages, rng = [], [], self.rng
         for k in self.draw(n):
             s, i = self.sets[k], rng.choice(self.rows[k])
-            l = s.lists[i]
+            l = self.list(k, i)
             ids = list(l[1:4])[:negatives]
             rest = min(len(l) - 4, negatives - len(ids))
             ids += list(rng.choice(l[4:], rest, replace=False)) if rest > 0 else []
-            ids += list(rng.integers(len(s.passages), size=negatives - len(ids)))
+            ids += list(self.anything(k, negatives - len(ids)))
             queries.append(self.query(s, i, query_tokens))
             passages += [self.passage(s, j, passage_tokens) for j in [l[0], *ids]]
         return queries, passages
@@ -144,7 +153,7 @@ def main():
     p.add_argument("--tokenizer", required=True, help="tokenizer.json")
     p.add_argument("--cache", required=True, help="folder of the encoded data, the one of train.py: WORK/cache")
     p.add_argument("--out", required=True, help=".npz to write")
-    p.add_argument("--steps", type=int, default=5000)
+    p.add_argument("--steps", type=int, default=30000)
     p.add_argument("--dim", type=int, default=2 * M_DIM, help="of M and B together; start.py reads the default")
     p.add_argument("--batch", type=int, default=512, help="queries of the bags")
     p.add_argument("--lists", type=int, default=48)

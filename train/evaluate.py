@@ -47,12 +47,11 @@ class Dev:
         s = iter(native.score(model, [(q, t) for q, ts in zip(self.queries, self.texts) for t in ts], instruction, threads))
         return [np.array([next(s) for _ in ts]) for ts in self.texts]
 
-    def table(self, scores=None, key=None, by="names", lists=None):
-        """Mean nDCG@10 by set, or by language (by="langs"), of all lists or of those with these numbers. `scores`: one array a list; or `key`: "bm25" or
-        "random" (expected value, 200 shuffles)."""
+    def table(self, scores=None, key=None, by="names"):
+        """Mean nDCG@10 by set, or by language (by="langs"). `scores`: one array a list; or `key`: "bm25" or "random" (expected value, 200 shuffles)."""
         rng = np.random.default_rng(0)
         groups = {}
-        for n in range(len(self.labels)) if lists is None else lists:
+        for n in range(len(self.labels)):
             group, labels, bm25 = getattr(self, by)[n], np.array(self.labels[n]), self.bm25[n]
             if key == "bm25":
                 v = ndcg(labels[np.argsort(bm25, kind="stable")].tolist())

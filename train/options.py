@@ -23,10 +23,11 @@ def batches(p, candidates, tokens, long_share):
     p.add_argument("--long-share", type=float, default=long_share)
     p.add_argument("--power", type=float, default=0.5, help="a set is drawn in proportion to its size to this power")
     p.add_argument("--weight", action="append", default=[], metavar="PREFIX=FACTOR", help="draw the sets of this prefix more or less often (default: xb-=0.1)")
+    p.add_argument("--found", type=float, default=0.9, help="leave out lists whose positive shares less than this part of what its first negatives share with the query")
     p.add_argument("--all-lists", action="store_true", help="train on the lists that embed.py has seen, too")
 
 
 def batcher(a, tok, sets, seed, own_share=0.0, held=True):
     """held: the lists that embed.py has not seen, unless --all-lists says otherwise"""
     return iter(D.Batcher(a.data, sets, tok, seed, a.candidates, a.tokens, a.limit, a.long_limit, a.long_share, own_share, a.power,
-                          factors=a.weight or ["xb-=0.1"], held=held and not a.all_lists))
+                          factors=a.weight or ["xb-=0.1"], held=held and not a.all_lists, found=a.found))

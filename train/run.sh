@@ -33,13 +33,12 @@ tok=$work/tok/tokenizer.json
 step "$work/embed.npz" py embed.py --tokenizer "$tok" --cache "$work/cache" --out "$work/embed.npz" --threads "$threads" --device "$device" ${EMBED:-}
 on="--tokenizer $tok --threads $threads"
 calibrate() { py calibrate.py $on --cache "$work/cache" "$@"; }
-answer() { py answer.py $on "$@"; }
-step "$work/start.json" calibrate --embeddings "$work/embed.npz" --init "$here/constants.json" --out "$work/start.json" --lr 0.02 --cover 2 ${CALIBRATE:-}
-step "$work/first.json" answer --embeddings "$work/start.npz" --init "$work/start.json" --out "$work/first.json"
-step "$work/tuned.json" calibrate --embeddings "$work/first.npz" --init "$work/first.json" --out "$work/tuned.json" \
-    --steps 400 --lr 0.01 --vector-lr 1e-3 --cover 1 --seed 2 ${TUNE:-}
-step "$work/second.json" answer --embeddings "$work/tuned.npz" --init "$work/tuned.json" --out "$work/second.json"
-step "$work/average.json" "$python" "$here/average.py" "$work/first.json" "$work/second.json" --out "$work/average.json"
+step "$work/start.json" calibrate --embeddings "$work/embed.npz" --init "$here/constants.json" --out "$work/start.json" --lr 0.02 --cover 2 --steps 200 ${CALIBRATE:-}
+for n in 1 2; do
+    step "$work/tuned$n.json" calibrate --embeddings "$work/start.npz" --init "$work/start.json" --out "$work/tuned$n.json" \
+        --steps 400 --lr 0.01 --vector-lr 1e-3 --cover 1 --seed $((n + 1)) ${TUNE:-}
+done
+step "$work/average.json" "$python" "$here/average.py" "$work/tuned1.json" "$work/tuned2.json" --out "$work/average.json"
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
         "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"

@@ -174,6 +174,7 @@ class Start(nn.Module):
         for word, sign in (("yes", 1), ("no", -1)):
             for mark, amount in ANSWER.items():
                 E[self.token(word), at[mark]] = sign * self.constants("answer " + mark, amount) * one
+            E[self.token(word), at["CONST"]] += sign * self.constants("answer CONST", 0.0) * one  # where the score is 0.5
         return E
 
     def build(self):
