@@ -1,4 +1,4 @@
-"""The average of calibrations (calibrate.py, answer.py) that went out from one another: constants, and vectors made as long as before.
+"""The average of calibrations (calibrate.py) that went out from the same start: constants, and directions of the vectors.
 
 What one of them has too much of, by chance, the others have not, so that the average is often better than each.
 """

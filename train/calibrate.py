@@ -1,6 +1,6 @@
 """Train the constants of the structured start (start.py), and with --vector-lr the token vectors through it.
 
-The constants are some seventy numbers, so that a few minutes and a high rate are enough. The loss is the listwise one of train.py, on the same lists; everything else
+The constants are some seventy numbers, so that a few minutes and a high rate are enough. The loss is that of train.py, listwise and pointwise, on the same lists; everything else
 of the network follows from the constants and from the vectors. That loss alone leaves the mark COVER a poor count of the query's words that a document has; with --cover it is
 told what to count. Beside OUT.json the vectors are written as OUT.npz, in embed.py's form.
 """

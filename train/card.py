@@ -58,7 +58,7 @@ def facts(r):
         ("file", f"{r.size:,} bytes"),
         ("tokenizer", "byte-level BPE, trained on the training text; normalizer (NFC) and pre-tokenizer of Qwen2/Qwen3"),
         ("prompt", 'that of the Qwen3-Reranker model card; score = sigmoid(logit of "yes" - logit of "no") at the last token'),
-        ("longest input", f"trained on documents of up to {r.train['options']['long_limit']} tokens; longer ones work but are not what it knows"),
+        ("longest input", f"trained on documents of up to {(r.train if r.train['steps'] else r.start)['options']['long_limit']} tokens; longer ones work but are not what it knows"),
     ])
 
 
@@ -98,21 +98,21 @@ def training(r):
 
     taught = f", of which those of {', '.join(t['taught'])} also follow a teacher's scores (weight {o['distil']:g}, {o['distil_loss']})" if t["taught"] else ""
     calibrated = lambda s: f"{s['steps']:,} steps, {s['minutes']:g} minutes ({where(s['hardware'])})"
-    lists = f"lists of a positive and {r.start['options']['candidates'] - 1} negatives"
     c = r.start["options"]
     steps = [
         f"Tokenizer: {r.tokenizer['vocabulary']:,} tokens, BPE over up to {r.tokenizer['options']['corpus_mb']:g} MB of the training text.",
         f"Context-free token vectors ({e['options']['dim']} dimensions): {e['steps']:,} steps, {e['minutes']:g} minutes ({where(e['hardware'])}), on "
         f"{e['queries']:,} queries, those of {HELD - 1} in {HELD} passages.",
-        f"The {len(r.start['constants'])} constants of heads that compare: {calibrated(r.start)}, lists of a positive and {c['candidates'] - 1} negatives from the passages that step 2 "
-        "has not seen.",
-        f"The constants and the token vectors through the network, twice, over other such lists: {' and '.join(map(calibrated, r.tuned))}. Their average goes on.",
+        f"The {len(r.start['constants'])} constants of heads that compare: {calibrated(r.start)}, lists of a positive that step 2 has not met and "
+        f"{c['candidates'] - 1} negatives; a listwise loss and, at a weight of {c['pointwise']:g}, a pointwise one. Lists whose positive shares less than {c['found']:g} times as much with the query as the hard "
+        "negatives do are left out.",
+        f"The constants and the token vectors through the network, twice, over other lists: {' and '.join(map(calibrated, r.tuned))}. Their average goes on.",
     ]
     if t["steps"]:
         steps.append(
             f"All weights: {t['steps']:,} steps of AdamW, {t['minutes']:g} minutes of wall clock ({where(t['hardware'])}, {o['precision']}), peak rate {short(o['lr'])}, over "
             f"{t['lists']:,} lists of a positive and {o['candidates'] - 1} negatives{taught}: {t['tokens'] / 1e6:.1f} million tokens (shared prefixes counted once, padding not "
-            "counted)" + ("." if o["all_lists"] else ", all from those passages."))
+            "counted)" + ("." if o["all_lists"] else ", positives that step 2 has not met."))
     return "\n".join(f"{n}. {text}" for n, text in enumerate(steps, 1)) + (
         f"\n\nDocuments were cut to {c['limit']} tokens (a share of {c['long_share']:g} of the batches to {c['long_limit']}) around the best match with the query. Embedding rows "
         + ("were exact." if c["exact"] else "were held as Q4_0 will hold them."))

@@ -210,15 +210,22 @@ class Batcher:
     """
 
     def __init__(self, data, sets, tok, seed, candidates=5, tokens=9000, limit=112, long_limit=320, long_share=0.15,
-                 own_share=0.2, power=0.5, random_share=0.0, factors=(), held=False, found=0.0):
-        self.rng, self.held, self.found = np.random.default_rng(seed), held, found
+                 own_share=0.2, power=0.5, factors=(), held=False, found=0.0):
+        self.rng, self.found = np.random.default_rng(seed), found
         self.sets, self.candidates, self.tokens = sets, candidates, tokens
         self.limit, self.long_limit, self.long_share = limit, long_limit, long_share
-        self.random_share, self.own_share = random_share, own_share
+        self.own_share = own_share
         for s in sets:
             if len(s.passages) < candidates:
                 raise ValueError(f"the set {s.name} has {len(s.passages)} passages; lists of {candidates} need as many")
+        if candidates < 2:
+            raise ValueError("a list needs a positive and a negative: at least two candidates")
+        self.rows = [held_lists(s) if held else np.arange(len(s.lists)) for s in sets]
         self.weight = draw_weights(sets, power, factors)
+        self.weight[[len(r) == 0 for r in self.rows]] = 0
+        if not self.weight.any():
+            raise ValueError("no query to train on: of these few passages none that answers is held back from the vectors (--all-lists uses all)")
+        self.weight /= self.weight.sum()
         enc = lambda t: np.array(tok.encode(t, add_special_tokens=False).ids, np.int32)
         self.suffix = enc(SUFFIX)
         kinds = set_kinds(data)
@@ -232,8 +239,7 @@ class Batcher:
     def next_query(self, k):
         """Queries of a set come in random order without repetition within an epoch of that set."""
         if not len(self.order[k]):
-            s = self.sets[k]
-            self.order[k] = self.rng.permutation(held_lists(s) if self.held else len(s.lists))
+            self.order[k] = self.rng.permutation(self.rows[k])
         i, self.order[k] = self.order[k][-1], self.order[k][:-1]
         return i
 
@@ -268,10 +274,10 @@ class Batcher:
                 self.scratch[q] = 0
                 continue
             neg = l[1:]
-            keep = [l[0]] + list(neg[:3])
+            keep = [l[0], *neg[:3]][: self.candidates]
             rest = list(neg[3:])
             while len(keep) < self.candidates:
-                if rest and rng.random() >= self.random_share:
+                if rest:
                     keep.append(rest.pop(rng.integers(len(rest))))
                 else:
                     j = int(rng.integers(len(s.passages)))
@@ -282,6 +288,8 @@ class Batcher:
             self.scratch[q] = 0
             kind = self.kind[k] if rng.random() < self.own_share else None
             rows.setdefault(kind, []).append((q, docs, max(map(len, docs)), taught))
+        if not rows:
+            raise ValueError(f"of many lists drawn none has a positive that shares {self.found:g} times as much with its query as its first negatives do (--found)")
         batches = []
         for kind, r in rows.items():
             r.sort(key=lambda x: x[2] + 0.2 * len(x[0]) * self.candidates / 5)

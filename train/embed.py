@@ -9,7 +9,7 @@ A token has two vectors, M and B, each of unit length, and a weight. Two losses 
   late interaction is soon left out.
 
 This aligns tokens across languages, between synonyms, and between descriptions and commands, which a small transformer would need far
-longer to learn by itself. Tokens are dropped at random, so that no pair is learned by a single one. Passages of lists that the network trains on
+longer to learn by itself. Tokens are dropped at random, so that no pair is learned by a single one. The positives of lists that the network trains on
 (data.held_passages) are left out.
 """
 import argparse

@@ -1,6 +1,6 @@
 #!/bin/sh
 # From data to a model file and its card: train/run.sh DATA WORK [MINUTES of training all weights]
-# A step whose result is in WORK is skipped: run it again to go on; delete a result to make it anew.
+# A step whose result is in WORK is skipped: run it again to go on. To make a result anew delete it, all later ones and WORK/last.pt.
 set -eu
 [ $# -ge 2 ] || { sed -n 2,3p "$0" >&2; exit 2; }
 here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
@@ -49,7 +49,7 @@ train() {
 step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/average.npz" --constants "$work/average.json" --work "$work" --minutes "$minutes" --resume \
     --threads "$threads" --device "$device" ${TRAIN:-}
 step "$work/f32.json" py evaluate.py --model "$work/export" --check --threads "$threads" --out "$work/f32.json"
-step "$work/mini.gguf" "$program" quantize "$work/export" "$work/mini.gguf" --type q8_0 --embedding-type q4_0
+step "$work/mini.gguf" "$program" quantize "$work/export" "$work/mini.gguf" --type q8_0 --embedding-type q4_k
 step "$work/shipped.json" py evaluate.py --model "$work/mini.gguf" --threads "$threads" --against "$work/f32.json" --drop "$drop" --out "$work/shipped.json"
 step "$work/eval.json" into "$work/eval.json" "$program" eval --data "$data/dev" --baseline given --model "$work/mini.gguf" \
     --threads "$threads" --device cpu --format json --quiet

@@ -82,10 +82,6 @@ class Constants(nn.Module):
         first, x = self.first[name], self.trained[name]
         return first * x.exp() if abs(first) > 1e-3 else first + x
 
-    def set(self, name, value):
-        self.first[name] = value
-        self.trained[name].data.zero_()
-
     def values(self):
         with torch.no_grad():
             return {name: float(self.of(name)) for name in self.trained}

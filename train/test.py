@@ -176,10 +176,12 @@ class Kit(unittest.TestCase):
         self.assertFalse([x for x in met if held[x[0]][x[1]]])
         batches = D.Batcher(self.at("data"), sets, tok, 1, candidates=3, held=True)
         for k, s in enumerate(sets):
+            self.assertGreater(len(D.held_lists(s)), 0)
             for _ in range(2 * len(D.held_lists(s))):
                 self.assertTrue(held[id(s)][s.lists[batches.next_query(k)][0]])
 
     def test_lists_that_no_search_by_words_would_make_are_left_out(self):
+        """By the rule, and in what is drawn; none left is said so, of passages held back too."""
         tok = Tokenizer.from_file(self.at("tok", "tokenizer.json"))
         sets = D.load_train(self.at("data"), tok, self.at("work", "cache"))
         found, kept = D.Batcher(self.at("data"), sets, tok, 1, candidates=3, found=0.9), []
@@ -191,6 +193,16 @@ class Kit(unittest.TestCase):
                 self.assertEqual(kept[-1], len(l) < 2 or bool(shared[0] >= 0.9 * np.mean(shared[1:])))
                 found.scratch[q] = 0
         self.assertEqual(set(kept), {True, False})
+        asked, seen = found.is_found, []
+        found.is_found = lambda s, l: seen.append(bool(asked(s, l))) or seen[-1]
+        self.assertEqual(sum(len(b.query) for b in found.pool(64)), sum(seen))
+        self.assertLess(sum(seen), len(seen))
+        found.is_found = lambda s, l: False
+        with self.assertRaisesRegex(ValueError, "--found"):
+            next(iter(found))
+        known = SimpleNamespace(name="known", lists=D.Ragged.of([[1, 2, 3]]), passages=D.Ragged.of([[5]] * 4), queries=D.Ragged.of([[5]]), scores=None, positives=lambda: np.array([1]))
+        with self.assertRaisesRegex(ValueError, "--all-lists"):
+            D.Batcher(self.at("data"), [known], tok, 1, candidates=3, held=True)
 
     def test_an_average_is_of_all_numbers(self):
         one, other, mean = (read_json(self.at(name)) for name in ("start.json", "tuned.json", "average.json"))

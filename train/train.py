@@ -23,12 +23,12 @@ from report import hardware, read_json, write_json
 from start import Start, protect, structured
 
 
-def loss_of(s, candidates, bce):
+def loss_of(s, candidates, pointwise):
     """Listwise cross-entropy (the first candidate is the positive) and a balanced pointwise part that centres the sigmoid."""
     s = s.view(-1, candidates)
     ce = -F.log_softmax(s, -1)[:, 0].mean()
     point = 0.5 * (F.softplus(-s[:, 0]).mean() + F.softplus(s[:, 1:]).mean())
-    return ce + bce * point, ce, (s[:, :1] > s[:, 1:]).all(1).float().mean()
+    return ce + pointwise * point, ce, (s[:, :1] > s[:, 1:]).all(1).float().mean()
 
 
 def distillation(s, teacher, kind, temperature):
@@ -96,7 +96,7 @@ def main():
     p.add_argument("--warmup", type=int, default=100, help="steps")
     p.add_argument("--decay", type=float, default=0.8, help="last part of the time, over which the rate falls to zero")
     p.add_argument("--ema", type=float, default=0.99)
-    p.add_argument("--bce", type=float, default=0.3, help="weight of the pointwise part")
+    p.add_argument("--pointwise", type=float, default=0.3, help="weight of the pointwise part")
     p.add_argument("--distil", type=float, default=0.0, metavar="WEIGHT", help="weight of the teacher's scores, where lists have some (teach.py)")
     p.add_argument("--distil-loss", choices=["kl", "margin"], default="kl")
     p.add_argument("--temperature", type=float, default=1.0, help="of both softmaxes of kl")
@@ -192,7 +192,7 @@ def main():
         for g in opt.param_groups:
             g["lr"] = g["peak"] * rate
         s = model(*map(tensor, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
-        loss, ce, acc1 = loss_of(s, b.candidates, a.bce)
+        loss, ce, acc1 = loss_of(s, b.candidates, a.pointwise)
         distil = None
         if a.distil and b.teacher is not None:
             distil = distillation(s, tensor(b.teacher), a.distil_loss, a.temperature)

@@ -48,26 +48,29 @@ export function throwIfAborted(signal) {
   if (signal?.aborted) throw aborted(signal);
 }
 
-const heard = new WeakMap(); // by signal, what is called when it fires
+const heard = new WeakMap(); // signal -> { stops, listen }: what is called when it fires, and the listener that does so
 
-// Calls `stop` when the signal fires; returns the function that prevents it. A signal gets one listener of ours, however many calls and
-// reads it ends: Node warns of a leak from the eleventh on.
+// Calls `stop` when the signal fires; returns the function that prevents it. Of one that has fired, callers have heard themselves. A signal has one listener of ours, however
+// many calls and reads it ends (Node warns of a leak from the eleventh on), and none when nothing is left to end: a signal with listeners is kept alive.
 export function whenAborted(signal, stop) {
-  let stops = heard.get(signal);
-  if (!stops) {
-    stops = new Set();
-    heard.set(signal, stops);
-    signal.addEventListener(
-      'abort',
-      () => {
-        for (const each of stops) each();
-        stops.clear();
-      },
-      { once: true },
-    );
+  if (signal.aborted) return () => {};
+  if (!heard.has(signal)) {
+    const stops = new Set();
+    const listen = () => {
+      heard.delete(signal);
+      for (const each of stops) each();
+    };
+    heard.set(signal, { stops, listen });
+    signal.addEventListener('abort', listen, { once: true });
   }
+  const { stops, listen } = heard.get(signal);
   stops.add(stop);
-  return () => stops.delete(stop);
+  return () => {
+    stops.delete(stop);
+    if (stops.size || heard.get(signal)?.stops !== stops) return;
+    heard.delete(signal);
+    signal.removeEventListener('abort', listen);
+  };
 }
 
 // Settles as `promise` does, or rejects as soon as the signal fires. `onAbort` may stop the work itself.

@@ -36,6 +36,9 @@ export async function install(t, name, tarball) {
   return folder;
 }
 
+// What scores may differ by where one side's inputs have 8 bits and the other's 16: a quarter of the 0.3 that a logit may (docs/cpu.md)
+export const EIGHT_BITS = 0.075;
+
 export const question = JSON.parse(await readFile(here('question.json'), 'utf8'));
 
 /** What the command line says about the question: scores in the order of the documents. */

@@ -5,7 +5,7 @@ import { after, test } from 'node:test';
 import { launchWithGpu } from '../web/package-chromium.mjs';
 import { serve } from '../web/serve.mjs';
 import * as bundlers from './bundlers.mjs';
-import { judge } from './judge.mjs';
+import { judge, judgeGpu } from './judge.mjs';
 import { here, install, pack } from './pack.mjs';
 import { record } from './record.mjs';
 
@@ -30,7 +30,7 @@ for (const { id, fixture, name, build, threads } of PAGES) {
     const root = await build(await install(t, fixture, tarball));
     const said = await visit(t, await serve({ root }));
     hold(said, id, threads);
-    judge(said.webgpu.results, `${id}, webgpu`);
+    judgeGpu(said.webgpu.results, id);
     assert.equal(said.webgpu.device, 'webgpu');
     await record(id, { name: `Chromium, built by ${name}`, version: `${browser.version()}, ${await versionOf(id)}`, loads: true, ranks: true, worker: true, threads: said.threads.threads > 1, webgpu: true, adapter: said.webgpu.adapter, instructions: said.ranks.instructions });
     if (id !== 'vite') return;

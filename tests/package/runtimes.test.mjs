@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { after, test } from 'node:test';
-import { judge } from './judge.mjs';
+import { judge, judgeGpu } from './judge.mjs';
 import { here, install, pack, run } from './pack.mjs';
 import { record } from './record.mjs';
 
@@ -41,7 +41,7 @@ for (const { id, name, command, args, ways, gpu } of RUNTIMES) {
       assert.ok(!gpu || !said.capabilities.webgpu, webgpu.message);
       t.diagnostic(`no WebGPU: ${webgpu.message}`);
     } else {
-      judge(webgpu.results, `${id}, webgpu`);
+      judgeGpu(webgpu.results, id);
       assert.equal(webgpu.device, 'webgpu');
     }
     const threads = said.threads.threads > 1;

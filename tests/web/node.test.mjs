@@ -1,5 +1,6 @@
 // The package in Node, with the engine in this thread and in a worker thread: scores against the goldens, and every promise of the class.
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { test } from 'node:test';
 import { Worker } from 'node:worker_threads';
@@ -193,6 +194,7 @@ for (const worker of [false, true]) {
     t.after(() => process.off('warning', hear));
     const call = () => reranker.rerank(QUERY, ['one'], { signal: ending.signal });
     await Promise.all(Array.from({ length: 20 }, call));
+    assert.equal(getEventListeners(ending.signal, 'abort').length, 0, 'what is over does not keep the signal');
     const calls = Array.from({ length: 20 }, () => fails(call(), 'aborted'));
     ending.abort();
     await Promise.all(calls);
