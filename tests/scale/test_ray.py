@@ -98,6 +98,11 @@ def programs():
     return found
 
 
+def rows_of(path):
+    with path.open() as lines:
+        return [json.loads(line) for line in lines]
+
+
 def until(happened, what):
     end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
@@ -175,8 +180,8 @@ class Scale(unittest.TestCase):
         folder = self.folder / output
         parts = sorted(folder.glob("part-*"))
         self.assertEqual([part.name for part in parts], [f"part-{i:06}.jsonl" for i in range(len(parts))])
-        self.assertEqual([json.loads(line) for part in parts for line in part.open()], self.expected)
-        rejects = [json.loads(line) for part in sorted(folder.glob("rejects-*")) for line in part.open()]
+        self.assertEqual([row for part in parts for row in rows_of(part)], self.expected)
+        rejects = [row for part in sorted(folder.glob("rejects-*")) for row in rows_of(part)]
         self.assertEqual(len(rejects), len(BAD))
         by_place = {reject["source"]: reject for reject in rejects}
         for line, reason in BAD:
@@ -247,7 +252,7 @@ class Scale(unittest.TestCase):
         for result, wanted in zip(first["results"], expected):
             self.assertEqual((result["index"], result["document"], result["id"]), (wanted["index"], row.documents[wanted["index"]], None))
             self.assertAlmostEqual(result["logit"], wanted["logit"], places=6)
-        rejects = [json.loads(line) for path in (self.folder / "parquet").glob("rejects-*") for line in path.open()]
+        rejects = [row for path in (self.folder / "parquet").glob("rejects-*") for row in rows_of(path)]
         self.assertEqual([(r["source"], r["row"]["query_id"]) for r in rejects], [("corpus.parquet:4", 900)])
 
     def test_a_model_that_is_not_there(self):
