@@ -58,7 +58,7 @@ def main():
     p.add_argument("--vector-lr", type=float, default=0.0, help="of the token vectors and their weights; 0: they stay as they are")
     p.add_argument("--cover", type=float, default=0.0, help="weight of what COVER lacks in correlation, within lists, with the coverage that it stands for")
     p.add_argument("--pointwise", type=float, default=0.5, help="weight of the pointwise loss: positives over 0.5, negatives under it")
-    p.add_argument("--exact", action="store_true", help="use the embeddings as they are, not as Q4_0 will hold them")
+    p.add_argument("--exact", action="store_true", help="use the embeddings as they are, not rounded to Q4_0")
     p.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
     p.add_argument("--seed", type=int, default=1, help="of the lists' order")
     a = p.parse_args()

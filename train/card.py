@@ -115,7 +115,7 @@ def training(r):
             "counted)" + ("." if o["all_lists"] else ", positives that step 2 has not met."))
     return "\n".join(f"{n}. {text}" for n, text in enumerate(steps, 1)) + (
         f"\n\nDocuments were cut to {c['limit']} tokens (a share of {c['long_share']:g} of the batches to {c['long_limit']}) around the best match with the query. Embedding rows "
-        + ("were exact." if c["exact"] else "were held as Q4_0 will hold them."))
+        + ("were exact." if c["exact"] else "were rounded to Q4_0."))
 
 
 def curve(r, most=12):
