@@ -82,6 +82,7 @@ class Sampler:
         self.sets, self.rng, self.dropout = sets, np.random.default_rng(seed), dropout
         self.weight = D.draw_weights(sets, power, factors)
         self.known = [np.ones(len(s.passages), bool) if all_lists else ~D.held_passages(s) for s in sets]
+        self.free = [np.flatnonzero(known) for known in self.known]
         self.rows = [np.flatnonzero(known[s.positives()]) for s, known in zip(sets, self.known)]
         self.weight[[len(r) == 0 for r in self.rows]] = 0
         if not self.weight.any():
@@ -96,7 +97,7 @@ class Sampler:
 
     def anything(self, k, n):
         """n passages of the set, not held back"""
-        return self.rng.choice(np.flatnonzero(self.known[k]), n)
+        return self.rng.choice(self.free[k], n)
 
     def draw(self, n=None):
         return self.rng.choice(len(self.sets), n, p=self.weight)

@@ -77,12 +77,13 @@ class Lists(Dev):
         docs = [[np.concatenate([t[:max_document], suffix]) for t in enc([document_part(t) for t in ts])] for ts in self.texts]
         self.items = list(zip(enc([query_part(q) for q in self.queries]), docs))
 
-    def each(self, compute, device="cpu", tokens=12000):
-        """What `compute(head, query, query_len, doc, doc_len, candidates)` gives for every candidate, list by list."""
+    def scores(self, model, tokens=12000):
+        """yes - no of every candidate, list by list."""
+        model.eval()
         out, docs = [None] * len(self.items), [d for _, d in self.items]
         longest = [max(map(len, d)) for d in docs]
         order = sorted(range(len(docs)), key=lambda i: (len(docs[i]), longest[i]))
-        tensor = lambda x: torch.from_numpy(x).to(device)
+        tensor = lambda x: torch.from_numpy(x).to(model.embed.device)
         i = 0
         with torch.no_grad():
             while i < len(order):
@@ -95,15 +96,9 @@ class Lists(Dev):
                     i += 1
                 q, ql = D.pad([self.items[j][0] for j in group])
                 d, dl = D.pad([t for j in group for t in docs[j]])
-                rows = compute(*map(tensor, (self.head, q, ql, d, dl)), n).float().cpu().numpy()
-                for j, row in zip(group, rows.reshape(len(group), n, *rows.shape[1:])):
+                s = model(*map(tensor, (self.head, q, ql, d, dl)), n).float().cpu().numpy()
+                for j, row in zip(group, s.reshape(len(group), n)):
                     out[j] = row
-        return out
-
-    def scores(self, model):
-        """yes - no of every candidate, list by list."""
-        model.eval()
-        out = self.each(model, model.embed.device)
         model.train()
         return out
 

@@ -50,8 +50,9 @@ export function throwIfAborted(signal) {
 
 const heard = new WeakMap(); // signal -> { stops, listen }: what is called when it fires, and the listener that does so
 
-// Calls `stop` when the signal fires; returns the function that prevents it. Of one that has fired, callers have heard themselves. A signal has one listener of ours, however
-// many calls and reads it ends (Node warns of a leak from the eleventh on), and none when nothing is left to end: a signal with listeners is kept alive.
+// Calls `stop` when the signal fires; returns the function that prevents it. Of one that has fired, callers have heard themselves.
+// A signal has one listener of ours, however many calls and reads it ends (Node warns of a leak from the eleventh on), and none when
+// nothing is left to end: a signal with listeners is kept alive.
 export function whenAborted(signal, stop) {
   if (signal.aborted) return () => {};
   if (!heard.has(signal)) {
