@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::{files, golden};
+use common::{files, golden, golden_path};
 use edge_reranker::{
     backend::Free,
     rerank::{LoadOptions, Reranker},
+    text::Tokenizer,
     weights::{MemorySource, ModelFile, QuantType, SourceFile, quantize},
 };
 use futures::executor::block_on;
@@ -72,6 +73,29 @@ fn f32_carries_everything_over() {
         let request = golden.requests[0].request();
         assert_eq!(before.tokenize(&request).unwrap().ids, after.tokenize(&request).unwrap().ids, "{model}");
     }
+}
+
+#[test]
+fn a_tokeniser_in_lower_case_stays_one() {
+    let replaced = files("tiny-f32").into_iter().map(|file| match file.name.as_str() {
+        "tokenizer.json" => {
+            let json = std::fs::read_to_string(golden_path("tokenizer/tokenizer.json")).unwrap();
+            let mut json: serde_json::Value = serde_json::from_str(&json).unwrap();
+            json["normalizer"] =
+                serde_json::json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]});
+            SourceFile::new("tokenizer.json", MemorySource(json.to_string().into()))
+        }
+        _ => file,
+    });
+    let file = block_on(ModelFile::open(replaced.collect())).unwrap();
+    let mut out = Vec::new();
+    block_on(quantize(&file, "lower", "q8_0".parse::<QuantType>().unwrap(), &mut out, |_, _| Ok(()))).unwrap();
+    let copy = vec![SourceFile::new("model.gguf", MemorySource(out.into()))];
+    let copy = block_on(ModelFile::open(copy)).unwrap().tokenizer().unwrap();
+    let (ours, text) = (file.tokenizer().unwrap(), "Paris, PARIS and the \u{c9}cole");
+    let ids = |t: &Tokenizer, text: &str| t.encode_plain(text, usize::MAX).unwrap();
+    assert_eq!(ids(&copy, text), ids(&ours, text));
+    assert_eq!(ids(&copy, text), ids(&copy, &text.to_lowercase()));
 }
 
 #[test]

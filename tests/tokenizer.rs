@@ -32,6 +32,8 @@ struct Text {
     parsed: Option<Vec<u32>>,
     /// How many ids the small tokeniser gives, and the start of their digest.
     tiny: (usize, String),
+    /// The same of the small tokeniser that puts text in lower case.
+    lower: (usize, String),
 }
 
 fn texts() -> Texts {
@@ -53,7 +55,8 @@ fn arrays(json: &[u8]) -> GgufTokens {
     let vocab = json["model"]["vocab"].as_object().unwrap();
     let added = json["added_tokens"].as_array().unwrap();
     let len = vocab.len() + added.iter().filter(|t| !vocab.contains_key(t["content"].as_str().unwrap())).count();
-    let mut arrays = GgufTokens { tokens: vec![String::new(); len], types: vec![1; len], merges: Vec::new() };
+    let (tokens, types, lowercase) = (vec![String::new(); len], vec![1; len], json["normalizer"]["type"] == "Sequence");
+    let mut arrays = GgufTokens { tokens, types, merges: Vec::new(), lowercase };
     for (token, id) in vocab {
         arrays.tokens[id.as_u64().unwrap() as usize] = token.clone();
     }
@@ -71,15 +74,33 @@ fn arrays(json: &[u8]) -> GgufTokens {
     arrays
 }
 
+/// The small tokeniser, and the same that puts text in lower case: the name, the `tokenizer.json`, and what it gives for a text.
+type Small = (&'static str, Vec<u8>, fn(&Text) -> &(usize, String));
+
+fn both_small() -> [Small; 2] {
+    let mut json: serde_json::Value = serde_json::from_slice(&small()).unwrap();
+    json["normalizer"] =
+        serde_json::json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]});
+    [("cased", small(), |t| &t.tiny), ("lower case", json.to_string().into(), |t| &t.lower)]
+}
+
 #[test]
-fn the_small_tokeniser_agrees_from_json_and_from_arrays() {
-    let both = [Tokenizer::from_json(&small()).unwrap(), Tokenizer::from_gguf(arrays(&small())).unwrap()];
+fn the_small_tokenisers_agree_from_json_and_from_arrays() {
     let texts = texts().texts;
     assert!(texts.len() >= 500);
-    for (tokenizer, kind) in both.iter().zip(["json", "arrays"]) {
-        for Text { group, text, tiny, .. } in &texts {
-            let ids = tokenizer.encode_plain(text, usize::MAX).unwrap();
-            assert_eq!((ids.len(), digest(&ids)), *tiny, "{kind}, {group}: {text:?}");
+    for (name, json, expected) in both_small() {
+        let both = [Tokenizer::from_json(&json).unwrap(), Tokenizer::from_gguf(arrays(&json)).unwrap()];
+        for (tokenizer, kind) in both.iter().zip(["json", "arrays"]) {
+            for text in &texts {
+                let ids = tokenizer.encode_plain(&text.text, usize::MAX).unwrap();
+                assert_eq!(
+                    (ids.len(), digest(&ids)),
+                    *expected(text),
+                    "{name}, {kind}, {}: {:?}",
+                    text.group,
+                    text.text
+                );
+            }
         }
     }
 }

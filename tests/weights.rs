@@ -242,6 +242,18 @@ fn tokenisers_inside_the_file() {
     );
     refused(|b| rename(b, "tokenizer.ggml.merges", "tokenizer.ggml.mergex"), "tokenizer.ggml.merges");
     refused(|b| rename(b, "tokenizer.ggml.token_type", "tokenizer.ggml.token_typx"), "token_type");
+    refused(|b| set(b, "tokenizer.ggml.normalizer.strip_accents"), "strip_accents");
+}
+
+/// Adds a key whose value is true to a GGUF's metadata, and another one that keeps the tensors aligned.
+fn set(b: &mut Vec<u8>, key: &str) {
+    let entry =
+        |key: &str| [&(key.len() as u64).to_le_bytes()[..], key.as_bytes(), &7_u32.to_le_bytes(), &[1]].concat();
+    let first = entry(key);
+    let rest = entry(&"x".repeat((first.len() + entry("").len()).next_multiple_of(32) - first.len() - entry("").len()));
+    let pairs = u64::from_le_bytes(b[16..24].try_into().unwrap());
+    put(b, 16, &(pairs + 2).to_le_bytes());
+    b.splice(24..24, [first, rest].concat());
 }
 
 #[test]
@@ -353,6 +365,12 @@ fn tokenisers_of_another_kind() {
     };
     assert!(with("\"dropout\":null", "\"dropout\":0.5").contains("random"));
     assert!(with("\"type\":\"NFC\"", "\"type\":\"NFD\"").contains("NFC"));
+    let steps =
+        |steps: &str| with("{\"type\":\"NFC\"}", &format!("{{\"type\":\"Sequence\",\"normalizers\":[{steps}]}}"));
+    let (nfc, lower) = ("{\"type\":\"NFC\"}", "{\"type\":\"Lowercase\"}");
+    for other in ["".into(), lower.to_owned(), format!("{lower},{nfc}"), format!("{nfc},{lower},{lower}")] {
+        assert!(steps(&other).contains("normalizer"), "{other}");
+    }
     assert!(with("\"type\":\"BPE\"", "\"type\":\"Unigram\"").contains("BPE"));
     assert!(with("\"use_regex\":false", "\"use_regex\":true").contains("pre_tokenizer"));
     assert!(with("\"lstrip\":false", "\"lstrip\":true").contains("unusual"));

@@ -1,7 +1,7 @@
 //! The tokeniser's arrays: as a GGUF file holds them, and as a `tokenizer.json` gives them.
 //!
 //! A `tokenizer.json` may describe any tokeniser. Only the one of the Qwen family is taken, byte-level BPE behind NFC and Qwen2's
-//! pre-tokeniser, and every setting that would change an id is checked, so that what is built from the arrays is the same
+//! pre-tokeniser, cased or with the text in lower case, and every setting that would change an id is checked, so that what is built from the arrays is the same
 //! from both files.
 
 use std::collections::HashMap;
@@ -33,6 +33,8 @@ pub struct GgufTokens {
     pub types: Vec<i32>,
     /// Merges, two tokens with a space between, by rank.
     pub merges: Vec<String>,
+    /// Whether text is put in lower case, after NFC: `tokenizer.ggml.normalizer.lowercase`. The official models are cased.
+    pub lowercase: bool,
 }
 
 #[derive(Deserialize)]
@@ -91,7 +93,7 @@ impl GgufTokens {
             Error::bad_model(format!("the tokeniser cannot be used: {e}"))
                 .hint("expected the tokenizer.json of a Qwen3 model")
         })?;
-        file.check()?;
+        let lowercase = file.check()?;
         let normal = file.model.vocab.into_iter().map(|(text, id)| (id, text, NORMAL));
         let added = file.added_tokens.into_iter().map(|t| {
             let kind = if t.special { CONTROL } else { USER_DEFINED };
@@ -116,7 +118,7 @@ impl GgufTokens {
             Merge::Joined(text) => text,
             Merge::Pair(a, b) => format!("{a} {b}"),
         });
-        Ok(Self { tokens, types, merges: merges.collect() })
+        Ok(Self { tokens, types, merges: merges.collect(), lowercase })
     }
 
     /// Adds unused tokens up to `rows`.
@@ -130,9 +132,20 @@ fn padding(id: usize) -> String {
     format!("[PAD{id}]")
 }
 
+/// Whether a normalizer puts text in lower case after NFC; `None` for one that is not NFC, or does other things too.
+fn lowercases(normalizer: &Value) -> Option<bool> {
+    let sequence = normalizer["normalizers"].as_array().filter(|_| normalizer["type"] == "Sequence");
+    let steps = sequence.map_or(std::slice::from_ref(normalizer), Vec::as_slice);
+    match steps {
+        [nfc] if nfc["type"] == "NFC" => Some(false),
+        [nfc, lower] if nfc["type"] == "NFC" && lower["type"] == "Lowercase" => Some(true),
+        _ => None,
+    }
+}
+
 impl File {
-    /// Refuses every setting that would give other ids.
-    fn check(&self) -> Result<()> {
+    /// Refuses every setting that would give other ids. True if the normalizer puts text in lower case.
+    fn check(&self) -> Result<bool> {
         let refuse = |what: String| {
             Err(Error::bad_model(what)
                 .hint("only the tokeniser of the Qwen family is supported: take the model's own tokenizer.json"))
@@ -156,9 +169,9 @@ impl File {
         if model.byte_fallback == Some(true) || model.ignore_merges == Some(true) {
             return refuse("model.byte_fallback or model.ignore_merges is set".into());
         }
-        if self.normalizer.as_ref().is_none_or(|n| n["type"] != "NFC") {
-            return refuse("the normalizer is not NFC".into());
-        }
+        let Some(lowercase) = self.normalizer.as_ref().and_then(lowercases) else {
+            return refuse("the normalizer is neither NFC nor NFC and Lowercase".into());
+        };
         let pre = self.pre_tokenizer.as_ref().unwrap_or(&Value::Null);
         let (split, bytes) = (&pre["pretokenizers"][0], &pre["pretokenizers"][1]);
         let qwen2 = pre["type"] == "Sequence"
@@ -175,7 +188,7 @@ impl File {
         }
         match self.added_tokens.iter().find(|t| t.single_word || t.lstrip || t.rstrip || t.normalized) {
             Some(token) => refuse(format!("added token {:?} is matched in an unusual way", token.content)),
-            None => Ok(()),
+            None => Ok(lowercase),
         }
     }
 }

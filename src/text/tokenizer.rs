@@ -4,7 +4,7 @@ use tokenizers::{
     AddedToken, Model, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
     PreTokenizerWrapper, SplitDelimiterBehavior,
     models::bpe::BPE,
-    normalizers::unicode::NFC,
+    normalizers::{NormalizerWrapper, Sequence as Normalizers, unicode::NFC, utils::Lowercase},
     pre_tokenizers::{
         byte_level::ByteLevel,
         sequence::Sequence,
@@ -44,7 +44,7 @@ impl Tokenizer {
     /// # Errors
     /// `bad-model` if tokens and merges do not fit together.
     pub fn from_gguf(arrays: GgufTokens) -> Result<Self> {
-        let GgufTokens { tokens, types, merges: lines } = arrays;
+        let GgufTokens { tokens, types, merges: lines, lowercase } = arrays;
         let highest = u32::try_from(tokens.len().saturating_sub(1)).map_err(refuse)?;
         let is_added = |kind: i32| kind == CONTROL || kind == USER_DEFINED;
         let added: Vec<AddedToken> = tokens
@@ -67,7 +67,9 @@ impl Tokenizer {
         let mut inner = tokenizers::Tokenizer::new(bpe);
         let split = Split::new(SplitPattern::Regex(QWEN2_SPLIT.into()), SplitDelimiterBehavior::Isolated, false)
             .map_err(refuse)?;
-        inner.with_normalizer(Some(NFC)).map_err(refuse)?;
+        let mut normalizers = vec![NormalizerWrapper::NFC(NFC)];
+        normalizers.extend(lowercase.then_some(NormalizerWrapper::Lowercase(Lowercase)));
+        inner.with_normalizer(Some(Normalizers::new(normalizers))).map_err(refuse)?;
         inner.with_pre_tokenizer(Some(Sequence::new(vec![
             PreTokenizerWrapper::Split(split),
             PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, false)),

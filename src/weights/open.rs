@@ -240,5 +240,12 @@ fn gguf_tokens(pairs: &mut Pairs) -> Result<GgufTokens> {
         }
         None => return Err(Error::bad_model("metadata key tokenizer.ggml.token_type is missing").hint(hint)),
     };
-    Ok(GgufTokens { tokens, types, merges })
+    let set = |key: &str| matches!(pairs.get(key), Some(Value::Bool(true)));
+    if set("tokenizer.ggml.normalizer.strip_accents") {
+        return Err(
+            Error::bad_model("tokenizer.ggml.normalizer.strip_accents is set, which is not supported").hint(hint)
+        );
+    }
+    let lowercase = set("tokenizer.ggml.normalizer.lowercase");
+    Ok(GgufTokens { tokens, types, merges, lowercase })
 }

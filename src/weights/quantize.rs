@@ -221,6 +221,7 @@ fn metadata<'a>(
         ("tokenizer.ggml.add_bos_token", Entry::Bool(false)),
         ("tokenizer.chat_template.rerank", Entry::Text(template)),
     ];
+    pairs.extend(tokens.lowercase.then_some(("tokenizer.ggml.normalizer.lowercase", Entry::Bool(true))));
     pairs.extend(id("<|im_end|>").map(|n| ("tokenizer.ggml.eos_token_id", n)));
     pairs.extend(id("<|endoftext|>").map(|n| ("tokenizer.ggml.padding_token_id", n)));
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()

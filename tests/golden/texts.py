@@ -5,7 +5,7 @@ import json
 import random
 import unicodedata
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, normalizers
 
 import make
 
@@ -114,17 +114,28 @@ def collect():
     return [(g, t) for g, t in out if not (t in seen or seen.add(t))]
 
 
+def small():
+    """The tiny tokenizer, and the same with texts in lower case"""
+    cased, lower = (Tokenizer.from_file(f"{make.HERE}/tokenizer/tokenizer.json") for _ in range(2))
+    lower.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    return cased, lower
+
+
+def digest(tok, text):
+    """How many ids, and the start of their digest"""
+    ids = make.plain_ids(tok, text)
+    return [len(ids), hashlib.sha256(b"".join(i.to_bytes(4, "little") for i in ids)).hexdigest()[:16]]
+
+
 def main(path):
     with open(path, "rb") as f:
         data = f.read()
-    real, tiny = Tokenizer.from_str(data.decode()), Tokenizer.from_file(f"{make.HERE}/tokenizer/tokenizer.json")
+    real, (tiny, lower) = Tokenizer.from_str(data.decode()), small()
     assert (real.token_to_id("yes"), real.token_to_id("no"), real.token_to_id("<|im_end|>")) == (9693, 2152, 151645)
     texts = []
     for group, text in collect():
         plain, parsed = make.plain_ids(real, text), make.parsed_ids(real, text)
-        short = make.plain_ids(tiny, text)
-        digest = hashlib.sha256(b"".join(i.to_bytes(4, "little") for i in short)).hexdigest()[:16]
-        texts.append({"group": group, "text": text, "plain": plain, "parsed": None if parsed == plain else parsed, "tiny": [len(short), digest]})
+        texts.append({"group": group, "text": text, "plain": plain, "parsed": None if parsed == plain else parsed, "tiny": digest(tiny, text), "lower": digest(lower, text)})
     pairs = []
     for i, (instruction, query, document) in enumerate(PAIRS):
         for template in ("card", "eval") if i % 5 == 0 else ("card",):
