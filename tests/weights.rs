@@ -243,6 +243,14 @@ fn tokenisers_inside_the_file() {
     refused(|b| rename(b, "tokenizer.ggml.merges", "tokenizer.ggml.mergex"), "tokenizer.ggml.merges");
     refused(|b| rename(b, "tokenizer.ggml.token_type", "tokenizer.ggml.token_typx"), "token_type");
     refused(|b| set(b, "tokenizer.ggml.normalizer.strip_accents"), "strip_accents");
+    refused(
+        |b| {
+            set(b, "tokenizer.ggml.normalizer.lowercase");
+            let at = after(b, "tokenizer.ggml.normalizer.lowercase");
+            put(b, at, &0_u32.to_le_bytes()); // a byte, not a truth value
+        },
+        "expected true or false",
+    );
 }
 
 /// Adds a key whose value is true to a GGUF's metadata, and another one that keeps the tensors aligned.

@@ -1,8 +1,8 @@
 //! The tokeniser's arrays: as a GGUF file holds them, and as a `tokenizer.json` gives them.
 //!
 //! A `tokenizer.json` may describe any tokeniser. Only the one of the Qwen family is taken, byte-level BPE behind NFC and Qwen2's
-//! pre-tokeniser, cased or with the text in lower case, and every setting that would change an id is checked, so that what is built from the arrays is the same
-//! from both files.
+//! pre-tokeniser, with the text as it is or in lower case. Every setting that would change an id is checked, so that what is built
+//! from the arrays is the same from both files.
 
 use std::collections::HashMap;
 
@@ -170,7 +170,7 @@ impl File {
             return refuse("model.byte_fallback or model.ignore_merges is set".into());
         }
         let Some(lowercase) = self.normalizer.as_ref().and_then(lowercases) else {
-            return refuse("the normalizer is neither NFC nor NFC and Lowercase".into());
+            return refuse("the normalizer is not NFC, with or without Lowercase after it".into());
         };
         let pre = self.pre_tokenizer.as_ref().unwrap_or(&Value::Null);
         let (split, bytes) = (&pre["pretokenizers"][0], &pre["pretokenizers"][1]);

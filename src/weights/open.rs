@@ -240,12 +240,17 @@ fn gguf_tokens(pairs: &mut Pairs) -> Result<GgufTokens> {
         }
         None => return Err(Error::bad_model("metadata key tokenizer.ggml.token_type is missing").hint(hint)),
     };
-    let set = |key: &str| matches!(pairs.get(key), Some(Value::Bool(true)));
-    if set("tokenizer.ggml.normalizer.strip_accents") {
+    // Marks stay where nothing is said of them.
+    let set = |key: &str| match pairs.get(key) {
+        None => Ok(false),
+        Some(&Value::Bool(set)) => Ok(set),
+        other => Err(Error::bad_model(format!("{key} is {other:?}, expected true or false")).hint(hint)),
+    };
+    if set("tokenizer.ggml.normalizer.strip_accents")? {
         return Err(
             Error::bad_model("tokenizer.ggml.normalizer.strip_accents is set, which is not supported").hint(hint)
         );
     }
-    let lowercase = set("tokenizer.ggml.normalizer.lowercase");
+    let lowercase = set("tokenizer.ggml.normalizer.lowercase")?;
     Ok(GgufTokens { tokens, types, merges, lowercase })
 }

@@ -221,7 +221,11 @@ fn metadata<'a>(
         ("tokenizer.ggml.add_bos_token", Entry::Bool(false)),
         ("tokenizer.chat_template.rerank", Entry::Text(template)),
     ];
-    pairs.extend(tokens.lowercase.then_some(("tokenizer.ggml.normalizer.lowercase", Entry::Bool(true))));
+    if tokens.lowercase {
+        pairs.push(("tokenizer.ggml.normalizer.lowercase", Entry::Bool(true)));
+        // Some readers take it to follow the former.
+        pairs.push(("tokenizer.ggml.normalizer.strip_accents", Entry::Bool(false)));
+    }
     pairs.extend(id("<|im_end|>").map(|n| ("tokenizer.ggml.eos_token_id", n)));
     pairs.extend(id("<|endoftext|>").map(|n| ("tokenizer.ggml.padding_token_id", n)));
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
