@@ -22,7 +22,7 @@ class Run:
     def __init__(self, data, work):
         at = lambda name: os.path.join(work, name)
         self.train, self.embed, self.tokenizer = (read_json(at(n)) for n in ("train.json", "embed.npz.json", "tok/tokenizer-report.json"))
-        self.start, *self.tuned = (read_json(at(n)) for n in ("start.json", "tuned1.json", "tuned2.json"))
+        self.start, *self.tuned, self.answer = (read_json(at(n)) for n in ("start.json", "tuned1.json", "tuned2.json", "answer.json"))
         self.f32, self.shipped, self.eval = (read_json(at(n)) for n in ("f32.json", "shipped.json", "eval.json"))
         self.config, self.size = read_json(at("export/config.json")), os.path.getsize(at("mini.gguf"))
         path = os.path.join(data, "train", "sets.json")
@@ -56,7 +56,7 @@ def facts(r):
                   f"{c['num_key_value_heads']} key-value heads of {c['head_dim']}, vocabulary {c['vocab_size']:,}"),
         ("parameters", f"{r.train['parameters']:,} ({embeddings:,} of them embeddings)"),
         ("file", f"{r.size:,} bytes"),
-        ("tokenizer", "byte-level BPE, trained on the training text; normalizer (NFC) and pre-tokenizer of Qwen2/Qwen3"),
+        ("tokenizer", "byte-level BPE, trained on the training text; pre-tokenizer of Qwen2/Qwen3, text in lower case after NFC"),
         ("prompt", 'that of the Qwen3-Reranker model card; score = sigmoid(logit of "yes" - logit of "no") at the last token'),
         ("longest input", f"trained on documents of up to {(r.train if r.train['steps'] else r.start)['options']['long_limit']} tokens; longer ones work but are not what it knows"),
     ])
@@ -101,12 +101,13 @@ def training(r):
     c = r.start["options"]
     steps = [
         f"Tokenizer: {r.tokenizer['vocabulary']:,} tokens, BPE over up to {r.tokenizer['options']['corpus_mb']:g} MB of the training text.",
-        f"Context-free token vectors ({e['options']['dim']} dimensions): {e['steps']:,} steps, {e['minutes']:g} minutes ({where(e['hardware'])}), on "
+        f"Context-free token vectors ({e['options']['dim']} dimensions), each the sum of one of its own and those of the n-grams in its spelling: {e['steps']:,} steps, {e['minutes']:g} minutes ({where(e['hardware'])}), on "
         f"{e['queries']:,} queries, those of {HELD - 1} in {HELD} passages.",
         f"The {len(r.start['constants'])} constants of heads that compare: {calibrated(r.start)}, lists of a positive that step 2 has not met and "
         f"{c['candidates'] - 1} negatives; a listwise loss and, at a weight of {c['pointwise']:g}, a pointwise one. Lists whose positive shares less than {c['found']:g} times as much with the query as the hard "
         "negatives do are left out.",
         f"The constants and the token vectors through the network, twice, over other lists: {' and '.join(map(calibrated, r.tuned))}. Their average goes on.",
+        f"How much the answer takes of each mark, {sum(name.startswith('answer ') for name in r.answer['constants'])} numbers: fitted to {r.answer['lists']:,} lists with whole documents, every set alike, by the same losses.",
     ]
     if t["steps"]:
         steps.append(

@@ -1,6 +1,6 @@
 """Pretrain token vectors without context, as a start for the reranker's embedding table.
 
-A token has two vectors, M and B, each of unit length, and a weight. Two losses are added:
+A token has two vectors, M and B, each of unit length, and a weight; both are made of a vector of its own and those of the n-grams in its spelling. Two losses are added:
 
 * bags: query and passage are weighted sums of the tokens' [M | B]; a passage must be nearer to its own query than the other passages of the batch
   and one hard negative of each;
@@ -15,6 +15,7 @@ longer to learn by itself. Tokens are dropped at random, so that no pair is lear
 import argparse
 import os
 import time
+import unicodedata
 
 import numpy as np
 import torch
@@ -26,16 +27,42 @@ from report import hardware, write_json
 from start import M_DIM
 
 
+def spelling(tok):
+    """The n-grams in each token's spelling, by number: ids and offsets as embedding_bag takes them, and how many n-grams there are. They have two to four
+    characters, "^" for the space before a word among them; combining marks are left out, and Hangul is spelled in its letters. A Chinese character or a kana
+    counts by itself, too. Tokens without letters, or of some bytes of a character, have none."""
+    ids, offsets, numbers = [], [], {}
+    for i in range(tok.get_vocab_size()):
+        text = tok.decode([i], skip_special_tokens=False)
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        if text.startswith(" "):
+            text = "^" + text[1:]
+        offsets.append(len(ids))
+        if any(c.isalpha() for c in text) and "\N{REPLACEMENT CHARACTER}" not in text:
+            grams = {text[at : at + n] for n in (2, 3, 4) for at in range(len(text) - n + 1)} | {c for c in text if c > "\u2e7f"}
+            ids += [numbers.setdefault(gram, len(numbers)) for gram in sorted(grams)]
+    return torch.tensor(ids, dtype=torch.long), torch.tensor(offsets), len(numbers)
+
+
 class Vectors(torch.nn.Module):
-    def __init__(self, idf, dim):
+    """A token's vector is one of its own plus the sum of those of the n-grams in its spelling, divided by the root of their number (the sum is fastText's:
+    Bojanowski et al., 2017, Enriching Word Vectors with Subword Information). So forms of a word begin near each other, and what is learned of one helps rarer ones."""
+
+    def __init__(self, idf, dim, tok):
         super().__init__()
-        self.raw = torch.nn.Parameter(torch.randn(len(idf), dim) / dim**0.5)
+        ids, offsets, grams = spelling(tok)
+        count = torch.diff(offsets, append=torch.tensor([len(ids)]))
+        for name, value in (("ids", ids), ("offsets", offsets), ("share", count.clamp(min=1).rsqrt()[:, None])):
+            self.register_buffer(name, value)
+        self.own = torch.nn.Parameter(torch.randn(len(idf), dim) / dim**0.5)
+        self.grams = torch.nn.Parameter(torch.randn(grams, dim) / dim**0.5)
         self.log_weight = torch.nn.Parameter(torch.log(idf.clamp(min=0.05)))
         self.log_scale = torch.nn.Parameter(torch.tensor([3.0, 3.0]))  # in lists: of the bags, of the late interaction
 
     def tables(self):
         """[V, dim] = [M | B], each of unit length, and the weights [V]"""
-        unit = [F.normalize(part, dim=-1) for part in (self.raw[:, :M_DIM], self.raw[:, M_DIM:])]
+        vectors = self.own + self.share * F.embedding_bag(self.ids, self.grams, self.offsets, mode="sum")
+        unit = [F.normalize(part, dim=-1) for part in vectors.split([M_DIM, vectors.shape[1] - M_DIM], dim=1)]
         return torch.cat(unit, -1), self.log_weight.exp()
 
 
@@ -154,7 +181,7 @@ def main():
     p.add_argument("--tokenizer", required=True, help="tokenizer.json")
     p.add_argument("--cache", required=True, help="folder of the encoded data, the one of train.py: WORK/cache")
     p.add_argument("--out", required=True, help=".npz to write")
-    p.add_argument("--steps", type=int, default=30000)
+    p.add_argument("--steps", type=int, default=28000)
     p.add_argument("--dim", type=int, default=2 * M_DIM, help="of M and B together; start.py reads the default")
     p.add_argument("--batch", type=int, default=512, help="queries of the bags")
     p.add_argument("--lists", type=int, default=48)
@@ -176,8 +203,8 @@ def main():
     sets = D.load_train(a.data, tok, a.cache)
     draw = Sampler(sets, tok, a.seed, a.power, factors, a.dropout, a.all_lists)
     idf = torch.from_numpy(D.idf(sets, tok.get_vocab_size()))
-    model = Vectors(idf, a.dim).to(a.device)
-    opt = torch.optim.Adam(model.parameters(), lr=a.lr, betas=(0.9, 0.98))
+    model = Vectors(idf, a.dim, tok).to(a.device)
+    opt = torch.optim.Adam(model.parameters(), lr=a.lr, betas=(0.9, 0.98), fused=True)
     start, running = time.time(), None
     for step in range(a.steps):
         for g in opt.param_groups:

@@ -129,14 +129,15 @@ def load_export(folder, dtype=torch.float32, quantised=False):
 
 
 def check_against_transformers(folder, data, pairs=20):
-    """Greatest difference of yes - no between this code and transformers, through the whole text of the prompt."""
-    from transformers import AutoModelForCausalLM
+    """Greatest difference of yes - no between this code and transformers, its tokenizer and its network, through the whole text of the prompt."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
     from tokenizers import Tokenizer
 
     from prompt import body
 
     model, tok = load_export(folder)
     ref = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    theirs = AutoTokenizer.from_pretrained(folder)
     yes, no = tok.token_to_id("yes"), tok.token_to_id("no")
     enc = lambda t: tok.encode(t, add_special_tokens=False).ids
     worst = 0.0
@@ -151,7 +152,8 @@ def check_against_transformers(folder, data, pairs=20):
         with torch.no_grad():
             mine = model(*map(torch.from_numpy, (head, q, ql, d, dl)), len(c))
             for y, m in zip(c, mine):
-                ids = enc(PREFIX) + enc(body(DEFAULT_INSTRUCTION, x["query"], y["text"])) + enc(SUFFIX)
+                parts = PREFIX, body(DEFAULT_INSTRUCTION, x["query"], y["text"]), SUFFIX
+                ids = [i for part in parts for i in theirs(part, add_special_tokens=False).input_ids]
                 l = ref(torch.tensor([ids])).logits[0, -1]
                 worst = max(worst, abs((l[yes] - l[no] - m).item()))
     return worst

@@ -15,13 +15,13 @@ def config(a, tok):
     return {**CONFIG, "vocab_size": tok.get_vocab_size(), "num_hidden_layers": a.layers, "intermediate_size": a.intermediate}
 
 
-def batches(p, candidates, tokens, long_share):
+def batches(p, candidates, tokens, long_share, long_limit=384, power=0.5):
     p.add_argument("--candidates", type=int, default=candidates)
     p.add_argument("--tokens", type=int, default=tokens, help="tokens a batch")
     p.add_argument("--limit", type=int, default=128, help="longest document in most batches (tokens)")
-    p.add_argument("--long-limit", type=int, default=384)
+    p.add_argument("--long-limit", type=int, default=long_limit)
     p.add_argument("--long-share", type=float, default=long_share)
-    p.add_argument("--power", type=float, default=0.5, help="a set is drawn in proportion to its size to this power")
+    p.add_argument("--power", type=float, default=power, help="a set is drawn in proportion to its size to this power")
     p.add_argument("--weight", action="append", default=[], metavar="PREFIX=FACTOR", help="draw the sets of this prefix more or less often (default: xb-=0.1)")
     p.add_argument("--found", type=float, default=0.9, help="leave out lists whose positive shares less than this part of what its first negatives share with the query")
     p.add_argument("--all-lists", action="store_true", help="train on the lists that embed.py has seen, too")

@@ -39,6 +39,7 @@ for n in 1 2; do
         --steps 400 --lr 0.01 --vector-lr 1e-3 --cover 1 --seed $((n + 1)) ${TUNE:-}
 done
 step "$work/average.json" "$python" "$here/average.py" "$work/tuned1.json" "$work/tuned2.json" --out "$work/average.json"
+step "$work/answer.json" py answer.py $on --cache "$work/cache" --embeddings "$work/average.npz" --init "$work/average.json" --out "$work/answer.json"
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
         "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"
@@ -46,7 +47,7 @@ train() {
         py train.py "$@"
     fi
 }
-step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/average.npz" --constants "$work/average.json" --work "$work" --minutes "$minutes" --resume \
+step "$work/train.json" train --tokenizer "$tok" --embeddings "$work/answer.npz" --constants "$work/answer.json" --work "$work" --minutes "$minutes" --resume \
     --threads "$threads" --device "$device" ${TRAIN:-}
 step "$work/f32.json" py evaluate.py --model "$work/export" --check --threads "$threads" --out "$work/f32.json"
 step "$work/mini.gguf" "$program" quantize "$work/export" "$work/mini.gguf" --type q8_0 --embedding-type q4_k

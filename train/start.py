@@ -11,8 +11,8 @@ words of the prompt a token is, exactly; the others are random. A block of four 
 
 | layer | what its heads do |
 |---|---|
-| 0 | marks: after "<Query", after "<Document"; identity codes of the two previous tokens, added to the token's own |
-| 1 | a document token finds its nearest query token by M (MATCH, its weight, its code), by identity (EXACT), by identity and previous tokens (PAIR); the ">:" after "<Document" gathers the mean of the query's M and of its B; the feed-forward part makes a step of MATCH |
+| 0 | marks: after "<query", after "<document"; identity codes of the two previous tokens, added to the token's own |
+| 1 | a document token finds its nearest query token by M (MATCH, its weight, its code), by identity (EXACT), by identity and previous tokens (PAIR); the ">:" after "<document" gathers the mean of the query's M and of its B; the feed-forward part makes a step of MATCH |
 | 2 | SEEN: how much of what has the same code is in the document and not in the query, so whether an earlier document token found the same query token; a softer match (SOFT); the last token gathers the means of the document; the feed-forward part makes a step of MATCH that is not SEEN |
 | 3 | the last token sums the weights of query tokens that were found (COVER, WORDS), averages SOFT over the document (SHARE), measures its length (LENGTH) and fetches the query's means, which the feed-forward part multiplies with the document's (MEANS) |
 | 4 | the last token sums PAIR (PAIRS) |
@@ -41,9 +41,9 @@ from report import write_json
 HEADS, HEAD_DIM, HIDDEN, LAYERS, M_DIM, WORD_DIM, CODE_DIM = 6, 64, 256, 5, 44, 4, 52
 MARKS = ["CONST", "SINK", "WEIGHT", "IN_QUERY", "IN_DOCUMENT", "MATCH", "MATCH_WEIGHT", "PAIR", "SOFT", "SEEN", "COVER", "SHARE", "MEANS", "PAIRS", "EXACT", "WORDS", "LENGTH"]
 ANSWER = {"COVER": 1.4, "SHARE": 1.9, "MEANS": 0.5, "PAIRS": 1.0, "WORDS": 0.7, "LENGTH": 0.0}  # what the answer takes of each
-SINK_WORD, QUERY_END, LAST = "Judge", ">:", "ĊĊ"
-WORDS = ("<Document", "<Query", QUERY_END, LAST)
-TEMPLATE = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "Ċ", "ĊĊ", "assistant", "<Instruct", "<Query", "<Document", ">:", "Judge"]
+SINK_WORD, QUERY_END, LAST = "judge", ">:", "ĊĊ"
+WORDS = ("<document", "<query", QUERY_END, LAST)
+TEMPLATE = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "Ċ", "ĊĊ", "assistant", "<instruct", "<query", "<document", ">:", "judge"]
 SIZE = 2.0  # norm of M, B and the identity in an embedding row
 CONST, MARK = 1.75, 1.5  # norms of the constant and of a mark
 PER = 0.35  # of the weight's block for one natural logarithm
@@ -86,6 +86,11 @@ class Constants(nn.Module):
         with torch.no_grad():
             return {name: float(self.of(name)) for name in self.trained}
 
+    def set(self, name, value):
+        self.first[name] = value
+        with torch.no_grad():
+            self.trained[name].zero_()
+
 
 def last_input(model, ids, layers):
     """The last token's normalised input of layer `layers`, for one short sequence: [H]"""
@@ -111,7 +116,9 @@ class Start(nn.Module):
             raise ValueError(f"the structured start is written for at least {LAYERS} layers of {HEADS} heads of {HEAD_DIM}, hidden {HIDDEN}")
         if 4 * M_DIM > c["intermediate_size"]:
             raise ValueError(f"the structured start multiplies means in {4 * M_DIM} units; the feed-forward parts have {c['intermediate_size']}")
-        assert all(token(t) is not None for t in TEMPLATE + ["yes", "no"])
+        missing = [t for t in [*TEMPLATE, "yes", "no"] if token(t) is None]
+        if missing:
+            raise ValueError(f"the tokenizer has no token {missing[0]!r}: it is not one that tokenizer.py of this version made")
         self.token, self.constants = token, Constants(saved or {})
         z = np.load(embed_npz)
         self.vectors = nn.Parameter(torch.from_numpy(z["vectors"]).clone())
@@ -266,7 +273,7 @@ class Start(nn.Module):
             l.qkv = qkv.reshape(-1, HIDDEN)
 
         # Layer 0
-        for h, (t, mark) in enumerate((("<Document", "IN_DOCUMENT"), ("<Query", "IN_QUERY"))):
+        for h, (t, mark) in enumerate((("<document", "IN_DOCUMENT"), ("<query", "IN_QUERY"))):
             Q, K, V, O = fresh(0, h)
             only_at(K, t, UA, 2.0), fixed(K, UN, 0.4), sink_key(K, UB, 2.0)
             fixed(Q, UA, 1.0), fixed(Q, UB, 0.7)

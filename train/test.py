@@ -21,12 +21,13 @@ import card
 import data as D
 import native
 import test_data
+from answer import fit
 from calibrate import coverage
-from embed import Sampler
+from embed import Sampler, Vectors, spelling
 from lexical import terms
 from model import CONFIG, swiglu
 from report import read_json
-from start import CONST, HIDDEN, M_DIM, MARK, NORM_F, Start, blocks
+from start import ANSWER, CONST, HIDDEN, M_DIM, MARK, NORM_F, Start, blocks
 from train import distillation
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -67,7 +68,9 @@ class Kit(unittest.TestCase):
         run("calibrate.py", *cls.common, "--embeddings", at("start.npz"), "--init", at("start.json"), "--cache", at("work", "cache"), "--out", at("tuned.json"),
             "--intermediate", 176, "--steps", 2, "--candidates", 4, "--tokens", 1500, "--precision", "f32", "--vector-lr", 1e-3)
         run("average.py", at("start.json"), at("tuned.json"), "--out", at("average.json"))
-        cls.options = [*cls.common, "--embeddings", at("average.npz"), "--constants", at("average.json"), "--intermediate", 176, "--tokens", 1500, "--precision", "f32", "--eval-minutes", 60]
+        run("answer.py", *cls.common, "--embeddings", at("average.npz"), "--init", at("average.json"), "--cache", at("work", "cache"), "--out", at("answer.json"), "--intermediate", 176,
+            "--lists", 40, "--candidates", 4)
+        cls.options = [*cls.common, "--embeddings", at("answer.npz"), "--constants", at("answer.json"), "--intermediate", 176, "--tokens", 1500, "--precision", "f32", "--eval-minutes", 60]
         run("train.py", *cls.options, "--work", at("work"), "--steps", 4)
 
     @classmethod
@@ -132,6 +135,29 @@ class Kit(unittest.TestCase):
     def start(self):
         tok = Tokenizer.from_file(self.at("tok", "tokenizer.json"))
         return Start({**CONFIG, "vocab_size": tok.get_vocab_size(), "intermediate_size": 176}, tok, self.at("embed.npz"))
+
+    def test_texts_are_in_lower_case(self):
+        tok = Tokenizer.from_file(self.at("tok", "tokenizer.json"))
+        ids = lambda text: tok.encode(text, add_special_tokens=False).ids
+        self.assertEqual(ids("Paris, E\u0301COLE and <|im_end|>"), ids("paris, \u00e9cole and <|im_end|>"))
+        self.assertNotEqual(ids("<|IM_END|>"), ids("<|im_end|>"))
+
+    def test_words_spelled_alike_begin_near_each_other(self):
+        spellings = {0: " connect", 1: " connection", 2: " cafe\u0301s", 3: " cafes", 4: "\ufffd", 5: " river", 6: "\u6cb3\u5ddd", 7: "\u6cb3", 8: "42", 9: "."}
+        tok = SimpleNamespace(get_vocab_size=lambda: len(spellings), decode=lambda ids, skip_special_tokens: spellings[ids[0]])
+        ids, offsets, grams = spelling(tok)
+        sets = [set(x.tolist()) for x in torch.tensor_split(ids, offsets[1:])]
+        self.assertEqual(set().union(*sets), set(range(grams)))
+        self.assertEqual(len(sets[0]), 7 + 6 + 5)  # "^connect", by two, three, four
+        self.assertTrue(sets[0] < sets[1])
+        self.assertEqual(sets[2], sets[3])
+        self.assertTrue(sets[7] and sets[7] < sets[6])
+        self.assertFalse(sets[4] or sets[8] or sets[9])
+        torch.manual_seed(0)
+        with torch.no_grad():
+            M = Vectors(torch.ones(len(spellings)), 2 * M_DIM, tok).tables()[0][:, :M_DIM]
+        self.assertTrue(bool(M.isfinite().all()))
+        self.assertGreater(float(M[0] @ M[1]), float(M[0] @ M[5]) + 0.2)
 
     def test_a_step_is_nothing_below_its_threshold_and_all_above(self):
         start, at, one = self.start(), blocks(), torch.full((4,), 0.5)
@@ -213,6 +239,21 @@ class Kit(unittest.TestCase):
         unit = lambda z: z["vectors"][:, :M_DIM] / np.linalg.norm(z["vectors"][:, :M_DIM], axis=1, keepdims=True)
         np.testing.assert_allclose(mean["vectors"][:, :M_DIM], (unit(one) + unit(other)) / 2, rtol=1e-4, atol=1e-6)
         self.assertGreater(abs(one["vectors"] - other["vectors"]).max(), 1e-4)
+
+    def test_the_answer_is_fitted(self):
+        average, fitted = read_json(self.at("average.json")), read_json(self.at("answer.json"))
+        self.assertLess(fitted["after"], fitted["before"])
+        self.assertGreaterEqual(fitted["lists"], 40)
+        changed = {name for name, x in fitted["constants"].items() if abs(x - average["constants"][name]) > 1e-6}
+        self.assertEqual(changed, {"answer " + name for name in [*ANSWER, "CONST"]})
+        # Where marks tell positives apart the loss has a best value, whatever the numbers begin with.
+        torch.manual_seed(1)
+        marks = torch.randn(64, 4, 3)
+        rest = 0.1 * torch.randn(64, 4)
+        marks[:, 0, 0] += 1
+        one, other = (fit(marks, rest, first, 0.5) for first in ([0.0, 0.0, 0.0], [3.0, -2.0, 1.0]))
+        self.assertTrue(np.allclose(one[0], other[0], atol=1e-3), (one, other))
+        self.assertGreater(one[0][0], 0.5)
 
     def test_the_export_equals_transformers(self):
         out = run("evaluate.py", "--data", self.at("data"), "--model", self.at("work", "export"), "--check", "--out", self.at("f32.json"))

@@ -1,6 +1,6 @@
 """Train the byte-level BPE tokenizer of a small reranker.
 
-Normalizer, pre-tokenizer and decoder are those of Qwen2/Qwen3; only the vocabulary and the merges are new. Text is drawn
+Pre-tokenizer and decoder are those of Qwen2/Qwen3; the normalizer puts text in lower case after NFC, and vocabulary and merges are new. Text is drawn
 from the training passages and queries with square-root balancing over the sets, and the fixed words of the prompt are repeated
 so that each of them becomes one token. "yes" and "no" are checked to be single tokens.
 """
@@ -51,7 +51,7 @@ def corpus(data, total_bytes, seed):
 
 def build():
     tok = Tokenizer(models.BPE(fuse_unk=False, byte_fallback=False))
-    tok.normalizer = normalizers.NFC()
+    tok.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tok.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(SPLIT), behavior="isolated", invert=False),

@@ -1,0 +1,80 @@
+"""Fit how much the answer takes of each mark of the start (start.py), on whole documents of training lists.
+
+The answer is linear in the marks and a constant, so these few numbers have one best value, which calibrate.py is slow to find: it trains them as factors, together with everything
+that the marks are made of, and on windows of documents mostly. Sets count alike. The loss is that of train.py.
+"""
+import argparse
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are costly on a machine that does other work too
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+import data as D
+import options
+from report import hardware, read_json
+from start import ANSWER, Start, blocks
+from train import loss_of
+
+
+def fit(marks, rest, first, pointwise):
+    """marks [lists, candidates, n], rest [lists, candidates]: the n numbers, near the first ones for a start, with which rest + marks times numbers has the smallest loss; and that loss
+    before and after"""
+    numbers = torch.tensor(first, dtype=torch.float64, requires_grad=True)
+    marks, rest = marks.double(), rest.double()
+    loss = lambda: loss_of(rest + marks @ numbers, marks.shape[1], pointwise)[0]
+    before = loss().item()
+    opt = torch.optim.LBFGS([numbers], max_iter=500, line_search_fn="strong_wolfe")
+
+    def closure():
+        opt.zero_grad()
+        value = loss()
+        value.backward()
+        return value
+
+    opt.step(closure)
+    return numbers.detach().tolist(), before, loss().item()
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("--data", required=True, help="data folder (train/)")
+    options.network(p)
+    options.batches(p, candidates=8, tokens=10000, long_share=1.0, long_limit=640, power=0.0)
+    p.add_argument("--cache", required=True, help="folder of the encoded data, the one of train.py: WORK/cache")
+    p.add_argument("--embeddings", required=True, help=".npz made by calibrate.py or average.py")
+    p.add_argument("--init", required=True, help=".json made with it")
+    p.add_argument("--out", required=True, help=".json to write: the constants with these numbers changed; the vectors as .npz beside it")
+    p.add_argument("--lists", type=int, default=1500)
+    p.add_argument("--pointwise", type=float, default=0.5, help="weight of the pointwise loss: positives over 0.5, negatives under it")
+    p.add_argument("--seed", type=int, default=7, help="of the lists' order")
+    a = p.parse_args()
+    if not a.out.endswith(".json"):
+        p.error("--out: the name ends in .json")
+    torch.set_num_threads(a.threads)
+    tok = Tokenizer.from_file(a.tokenizer)
+    c = options.config(a, tok)
+    start = Start(c, tok, a.embeddings, read_json(a.init)["constants"], a.start_seed, torch.float32, True)
+    names = [*ANSWER, "CONST"]
+    row = torch.stack([torch.zeros(c["hidden_size"]).index_fill(0, blocks()[name], 1.0) for name in names], 1)  # "yes" minus "no", each half of 2
+    first = [float(start.constants.of("answer " + name)) for name in names]
+    marks, rest, count = [], [], 0
+    with torch.no_grad():
+        for b in options.batcher(a, tok, D.load_train(a.data, tok, a.cache), a.seed):
+            last = start.model.last(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
+            m = last @ row
+            marks.append(m.view(-1, b.candidates, len(names))), rest.append((start.model.score(last) - m @ torch.tensor(first)).view(-1, b.candidates))
+            count += len(b.query)
+            if count >= a.lists:
+                break
+    numbers, before, after = fit(torch.cat(marks), torch.cat(rest), first, a.pointwise)
+    for name, x in zip(names, numbers):
+        start.constants.set("answer " + name, x)
+    print(f"{count} lists: loss {before:.4f} -> {after:.4f} {dict(zip(names, (round(x, 3) for x in numbers)))}")
+    start.write(a.out, lists=count, before=round(before, 4), after=round(after, 4), options=vars(a), hardware=hardware("cpu"))
+
+
+if __name__ == "__main__":
+    main()
