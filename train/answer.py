@@ -1,7 +1,8 @@
 """Fit how much the answer takes of each mark of the start (start.py), on whole documents of training lists.
 
 The answer is linear in the marks and a constant, so these few numbers have one best value, which calibrate.py is slow to find: it trains them as factors, together with everything
-that the marks are made of, and on windows of documents mostly. Sets count alike. The loss is that of train.py.
+that the marks are made of, on windows of documents mostly, and for two aims at once. Here the marks' weights are fitted to the listwise loss, which is about the order alone; then
+their common scale and the constant to the pointwise one, which leaves the order as it is. Sets count alike; the negatives are hard ones.
 """
 import argparse
 import os
@@ -19,36 +20,48 @@ from start import ANSWER, Start, blocks
 from train import loss_of
 
 
-def fit(marks, rest, first, pointwise):
-    """marks [lists, candidates, n], rest [lists, candidates]: the n numbers, near the first ones for a start, with which rest + marks times numbers has the smallest loss; and that loss
-    before and after"""
+def least(loss, first):
+    """The numbers, found from the first ones on, where a convex loss is smallest"""
     numbers = torch.tensor(first, dtype=torch.float64, requires_grad=True)
-    marks, rest = marks.double(), rest.double()
-    loss = lambda: loss_of(rest + marks @ numbers, marks.shape[1], pointwise)[0]
-    before = loss().item()
     opt = torch.optim.LBFGS([numbers], max_iter=500, line_search_fn="strong_wolfe")
 
     def closure():
         opt.zero_grad()
-        value = loss()
+        value = loss(numbers)
         value.backward()
         return value
 
     opt.step(closure)
-    return numbers.detach().tolist(), before, loss().item()
+    return numbers.detach()
+
+
+def fit(marks, constant, rest, first):
+    """marks [lists, candidates, n], constant and rest [lists, candidates]: n weights of the marks and one of the constant, and the listwise loss of rest + marks times weights
+    before (with the n first ones) and after"""
+    marks, constant, rest = marks.double(), constant.double(), rest.double()
+    candidates = marks.shape[1]
+    listwise = lambda weights: loss_of(rest + marks @ weights, candidates, 0.0)[1]
+    weights = least(listwise, first)
+    sums = marks @ weights
+
+    def pointwise(numbers):
+        total, ce, _ = loss_of(rest + numbers[0] * sums + numbers[1] * constant, candidates, 1.0)
+        return total - ce
+
+    scale, bias = least(pointwise, [1.0, 0.0]).tolist()
+    return (scale * weights).tolist(), bias, float(listwise(torch.tensor(first, dtype=torch.float64))), float(listwise(weights))
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     p.add_argument("--data", required=True, help="data folder (train/)")
     options.network(p)
-    options.batches(p, candidates=8, tokens=10000, long_share=1.0, long_limit=640, power=0.0)
+    options.batches(p, candidates=6, tokens=10000, long_share=1.0, long_limit=640, power=0.0)
     p.add_argument("--cache", required=True, help="folder of the encoded data, the one of train.py: WORK/cache")
     p.add_argument("--embeddings", required=True, help=".npz made by calibrate.py or average.py")
     p.add_argument("--init", required=True, help=".json made with it")
     p.add_argument("--out", required=True, help=".json to write: the constants with these numbers changed; the vectors as .npz beside it")
-    p.add_argument("--lists", type=int, default=1500)
-    p.add_argument("--pointwise", type=float, default=0.5, help="weight of the pointwise loss: positives over 0.5, negatives under it")
+    p.add_argument("--lists", type=int, default=1000)
     p.add_argument("--seed", type=int, default=7, help="of the lists' order")
     a = p.parse_args()
     if not a.out.endswith(".json"):
@@ -69,10 +82,12 @@ def main():
             count += len(b.query)
             if count >= a.lists:
                 break
-    numbers, before, after = fit(torch.cat(marks), torch.cat(rest), first, a.pointwise)
+    marks = torch.cat(marks)
+    weights, bias, before, after = fit(marks[..., :-1], marks[..., -1], torch.cat(rest), first[:-1])
+    numbers = [*weights, bias]
     for name, x in zip(names, numbers):
         start.constants.set("answer " + name, x)
-    print(f"{count} lists: loss {before:.4f} -> {after:.4f} {dict(zip(names, (round(x, 3) for x in numbers)))}")
+    print(f"{count} lists: listwise loss {before:.4f} -> {after:.4f} {dict(zip(names, (round(x, 3) for x in numbers)))}")
     start.write(a.out, lists=count, before=round(before, 4), after=round(after, 4), options=vars(a), hardware=hardware("cpu"))
 
 

@@ -107,7 +107,7 @@ def training(r):
         f"{c['candidates'] - 1} negatives; a listwise loss and, at a weight of {c['pointwise']:g}, a pointwise one. Lists whose positive shares less than {c['found']:g} times as much with the query as the hard "
         "negatives do are left out.",
         f"The constants and the token vectors through the network, twice, over other lists: {' and '.join(map(calibrated, r.tuned))}. Their average goes on.",
-        f"How much the answer takes of each mark, {sum(name.startswith('answer ') for name in r.answer['constants'])} numbers: fitted to {r.answer['lists']:,} lists with whole documents, every set alike, by the same losses.",
+        f"How much the answer takes of each mark, {sum(name.startswith('answer ') for name in r.answer['constants'])} numbers: fitted to {r.answer['lists']:,} lists with whole documents, every set alike but those of translations: their ratios by the listwise loss, scale and constant by the pointwise one.",
     ]
     if t["steps"]:
         steps.append(

@@ -39,7 +39,7 @@ for n in 1 2; do
         --steps 400 --lr 0.01 --vector-lr 1e-3 --cover 1 --seed $((n + 1)) ${TUNE:-}
 done
 step "$work/average.json" "$python" "$here/average.py" "$work/tuned1.json" "$work/tuned2.json" --out "$work/average.json"
-step "$work/answer.json" py answer.py $on --cache "$work/cache" --embeddings "$work/average.npz" --init "$work/average.json" --out "$work/answer.json"
+step "$work/answer.json" py answer.py $on --cache "$work/cache" --weight xb-=0 --embeddings "$work/average.npz" --init "$work/average.json" --out "$work/answer.json"
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
         "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"

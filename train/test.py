@@ -246,14 +246,17 @@ class Kit(unittest.TestCase):
         self.assertGreaterEqual(fitted["lists"], 40)
         changed = {name for name, x in fitted["constants"].items() if abs(x - average["constants"][name]) > 1e-6}
         self.assertEqual(changed, {"answer " + name for name in [*ANSWER, "CONST"]})
-        # Where marks tell positives apart the loss has a best value, whatever the numbers begin with.
+        # Where marks tell positives apart there is one best value, whatever the numbers begin with.
         torch.manual_seed(1)
-        marks = torch.randn(64, 4, 3)
-        rest = 0.1 * torch.randn(64, 4)
+        marks, rest, constant = torch.randn(64, 4, 3), torch.zeros(64, 4), torch.full((64, 4), 2.0)
         marks[:, 0, 0] += 1
-        one, other = (fit(marks, rest, first, 0.5) for first in ([0.0, 0.0, 0.0], [3.0, -2.0, 1.0]))
-        self.assertTrue(np.allclose(one[0], other[0], atol=1e-3), (one, other))
-        self.assertGreater(one[0][0], 0.5)
+        (one, bias, before, after), (other, *_) = (fit(marks, constant, rest, first) for first in ([0.0, 0.0, 0.0], [3.0, -2.0, 1.0]))
+        self.assertTrue(np.allclose(one, other, atol=1e-3), (one, other))
+        self.assertLess(after, before)
+        # Scale and constant: the scores of positives and of the others lie on both sides of a half, as many as can be told.
+        scores = torch.sigmoid(marks @ torch.tensor(one) + bias * constant)
+        self.assertGreater(float(scores[:, 0].mean()), 0.55)
+        self.assertLess(float(scores[:, 1:].mean()), 0.45)
 
     def test_the_export_equals_transformers(self):
         out = run("evaluate.py", "--data", self.at("data"), "--model", self.at("work", "export"), "--check", "--out", self.at("f32.json"))
