@@ -1,8 +1,9 @@
-"""Fit how much the answer takes of each mark of the start (start.py), on whole documents of training lists.
+"""Fit how much the answer takes of each mark of the start (start.py), on training lists with documents as long as they are (up to --long-limit).
 
 The answer is linear in the marks and a constant, so these few numbers have one best value, which calibrate.py is slow to find: it trains them as factors, together with everything
 that the marks are made of, on windows of documents mostly, and for two aims at once. Here the marks' weights are fitted to the listwise loss, which is about the order alone; then
-their common scale and the constant to the pointwise one, which leaves the order as it is. Sets count alike; the negatives are hard ones.
+their common scale and the constant to the pointwise one, which all but leaves the order as it is. Sets count alike, unless --weight says otherwise; three of the five
+negatives are hard ones.
 """
 import argparse
 import os
@@ -49,6 +50,8 @@ def fit(marks, constant, rest, first):
         return total - ce
 
     scale, bias = least(pointwise, [1.0, 0.0]).tolist()
+    if not scale > 0:
+        raise SystemExit(f"answer.py: the marks do not tell positives from the others on these lists (scale {scale:.3g}); draw more (--lists)")
     return (scale * weights).tolist(), bias, float(listwise(torch.tensor(first, dtype=torch.float64))), float(listwise(weights))
 
 

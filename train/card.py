@@ -107,7 +107,8 @@ def training(r):
         f"{c['candidates'] - 1} negatives; a listwise loss and, at a weight of {c['pointwise']:g}, a pointwise one. Lists whose positive shares less than {c['found']:g} times as much with the query as the hard "
         "negatives do are left out.",
         f"The constants and the token vectors through the network, twice, over other lists: {' and '.join(map(calibrated, r.tuned))}. Their average goes on.",
-        f"How much the answer takes of each mark, {sum(name.startswith('answer ') for name in r.answer['constants'])} numbers: fitted to {r.answer['lists']:,} lists with whole documents, every set alike but those of translations: their ratios by the listwise loss, scale and constant by the pointwise one.",
+        f"How much the answer takes of each mark, {sum(name.startswith('answer ') for name in r.answer['constants'])} numbers: fitted to {r.answer['lists']:,} lists with documents "
+        f"of up to {r.answer['options']['long_limit']} tokens, every set alike but without the `xb-` sets: their ratios by the listwise loss, scale and constant by the pointwise one.",
     ]
     if t["steps"]:
         steps.append(
@@ -115,7 +116,7 @@ def training(r):
             f"{t['lists']:,} lists of a positive and {o['candidates'] - 1} negatives{taught}: {t['tokens'] / 1e6:.1f} million tokens (shared prefixes counted once, padding not "
             "counted)" + ("." if o["all_lists"] else ", positives that step 2 has not met."))
     return "\n".join(f"{n}. {text}" for n, text in enumerate(steps, 1)) + (
-        f"\n\nDocuments were cut to {c['limit']} tokens (a share of {c['long_share']:g} of the batches to {c['long_limit']}) around the best match with the query. Embedding rows "
+        f"\n\nIn steps 3 and 4 documents were cut to {c['limit']} tokens (a share of {c['long_share']:g} of the batches to {c['long_limit']}) around the best match with the query. Embedding rows "
         + ("were exact." if c["exact"] else "were rounded to Q4_0."))
 
 

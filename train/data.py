@@ -165,7 +165,7 @@ def draw_weights(sets, power, factors=()):
     w = np.array([float(len(s.lists)) ** power for s in sets])
     for prefix, factor in (f.rsplit("=", 1) for f in factors):
         w *= [float(factor) if s.name.startswith(prefix) else 1.0 for s in sets]
-    return w / w.sum()
+    return w / w.sum() if w.any() else w
 
 
 def idf(sets, vocab):

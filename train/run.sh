@@ -27,7 +27,7 @@ py() { script=$1; shift; "$python" "$here/$script" --data "$data" "$@"; }
 # Its result is a file only when the command has succeeded.
 into() { out=$1; shift; "$@" > "$out.tmp"; mv "$out.tmp" "$out"; }
 
-# $TOKENIZER, $EMBED, $CALIBRATE, $TUNE, $TRAIN: more options, split at spaces
+# $TOKENIZER, $EMBED, $CALIBRATE, $TUNE, $ANSWER, $TRAIN: more options, split at spaces
 step "$work/tok/tokenizer.json" py tokenizer.py --out "$work/tok" ${TOKENIZER:-}
 tok=$work/tok/tokenizer.json
 step "$work/embed.npz" py embed.py --tokenizer "$tok" --cache "$work/cache" --out "$work/embed.npz" --threads "$threads" --device "$device" ${EMBED:-}
@@ -39,7 +39,7 @@ for n in 1 2; do
         --steps 400 --lr 0.01 --vector-lr 1e-3 --cover 1 --seed $((n + 1)) ${TUNE:-}
 done
 step "$work/average.json" "$python" "$here/average.py" "$work/tuned1.json" "$work/tuned2.json" --out "$work/average.json"
-step "$work/answer.json" py answer.py $on --cache "$work/cache" --weight xb-=0 --embeddings "$work/average.npz" --init "$work/average.json" --out "$work/answer.json"
+step "$work/answer.json" py answer.py $on --cache "$work/cache" --weight xb-=0 --embeddings "$work/average.npz" --init "$work/average.json" --out "$work/answer.json" ${ANSWER:-}
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
         "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"
