@@ -10,9 +10,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are costly on a machine that does other work too
 
-import numpy as np
 import torch
-from tokenizers import Tokenizer
 
 import data as D
 import options
@@ -66,12 +64,7 @@ def main():
     p.add_argument("--out", required=True, help=".json to write: the constants with these numbers changed; the vectors as .npz beside it")
     p.add_argument("--lists", type=int, default=1000)
     p.add_argument("--seed", type=int, default=7, help="of the lists' order")
-    a = p.parse_args()
-    if not a.out.endswith(".json"):
-        p.error("--out: the name ends in .json")
-    torch.set_num_threads(a.threads)
-    tok = Tokenizer.from_file(a.tokenizer)
-    c = options.config(a, tok)
+    a, tok, c = options.calibration(p)
     start = Start(c, tok, a.embeddings, read_json(a.init)["constants"], a.start_seed, torch.float32, True)
     names = [*ANSWER, "CONST"]
     row = torch.stack([torch.zeros(c["hidden_size"]).index_fill(0, blocks()[name], 1.0) for name in names], 1)  # "yes" minus "no", each half of 2
@@ -79,7 +72,7 @@ def main():
     marks, rest, count = [], [], 0
     with torch.no_grad():
         for b in options.batcher(a, tok, D.load_train(a.data, tok, a.cache), a.seed):
-            last = start.model.last(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
+            last = start.last(b)
             m = last @ row
             marks.append(m.view(-1, b.candidates, len(names))), rest.append((start.model.score(last) - m @ torch.tensor(first)).view(-1, b.candidates))
             count += len(b.query)

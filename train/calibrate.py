@@ -13,7 +13,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads are cost
 import numpy as np
 import torch
 import torch.nn.functional as F
-from tokenizers import Tokenizer
 
 import data as D
 import options
@@ -61,12 +60,7 @@ def main():
     p.add_argument("--exact", action="store_true", help="use the embeddings as they are, not rounded to Q4_0")
     p.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
     p.add_argument("--seed", type=int, default=1, help="of the lists' order")
-    a = p.parse_args()
-    if not a.out.endswith(".json"):
-        p.error("--out: the name ends in .json")
-    torch.set_num_threads(a.threads)
-    tok = Tokenizer.from_file(a.tokenizer)
-    c = options.config(a, tok)
+    a, tok, c = options.calibration(p)
     saved = read_json(a.init)["constants"] if a.init else None
     start = Start(c, tok, a.embeddings, saved, a.start_seed, torch.bfloat16 if a.precision == "bf16" else torch.float32, not a.exact)
     groups = [{"params": list(start.constants.parameters()), "peak": a.lr}]
@@ -81,7 +75,7 @@ def main():
             g["lr"] = g["peak"] * min(1, (step + 1) / 10, 2 * (1 - step / a.steps))
         b = next(batches)
         start.build()
-        last = start.model.last(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
+        last = start.last(b)
         total, loss, _ = loss_of(start.model.score(last), b.candidates, a.pointwise)
         if a.cover:
             lack = 1 - within(last[:, cover].sum(-1).view(-1, b.candidates), coverage(start, b, tail, suffix))

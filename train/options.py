@@ -1,4 +1,7 @@
 """Options that several scripts have, and what follows from them."""
+import torch
+from tokenizers import Tokenizer
+
 import data as D
 from model import CONFIG
 
@@ -13,6 +16,16 @@ def network(p):
 
 def config(a, tok):
     return {**CONFIG, "vocab_size": tok.get_vocab_size(), "num_hidden_layers": a.layers, "intermediate_size": a.intermediate}
+
+
+def calibration(p):
+    """The options of a script that writes constants to --out, the tokenizer and the network's shape; sets the number of threads."""
+    a = p.parse_args()
+    if not a.out.endswith(".json"):
+        p.error("--out: the name ends in .json")
+    torch.set_num_threads(a.threads)
+    tok = Tokenizer.from_file(a.tokenizer)
+    return a, tok, config(a, tok)
 
 
 def batches(p, candidates, tokens, long_share, long_limit=384, power=0.5):

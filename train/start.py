@@ -158,6 +158,10 @@ class Start(nn.Module):
                 setattr(part, name, value.detach())
         self.build()
 
+    def last(self, b):
+        """The normalised state of each document's last token, of a batch (data.Batch): [B * candidates, H]"""
+        return self.model.last(*map(torch.from_numpy, (b.head.astype(np.int64), b.query, b.query_len, b.doc, b.doc_len)), b.candidates)
+
     def weights(self):
         """Natural logarithms of the tokens' weights: [V]"""
         return self.log_weight.clamp(-3.5, 2.5)
