@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{files, golden, golden_path};
+use common::{files, golden, tokenizer_in_lower_case};
 use edge_reranker::{
     backend::Free,
     rerank::{LoadOptions, Reranker},
@@ -78,13 +78,7 @@ fn f32_carries_everything_over() {
 #[test]
 fn a_tokeniser_in_lower_case_stays_one() {
     let replaced = files("tiny-f32").into_iter().map(|file| match file.name.as_str() {
-        "tokenizer.json" => {
-            let json = std::fs::read_to_string(golden_path("tokenizer/tokenizer.json")).unwrap();
-            let mut json: serde_json::Value = serde_json::from_str(&json).unwrap();
-            json["normalizer"] =
-                serde_json::json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]});
-            SourceFile::new("tokenizer.json", MemorySource(json.to_string().into()))
-        }
+        "tokenizer.json" => SourceFile::new("tokenizer.json", MemorySource(tokenizer_in_lower_case().into())),
         _ => file,
     });
     let file = block_on(ModelFile::open(replaced.collect())).unwrap();

@@ -277,7 +277,7 @@ class Start(nn.Module):
             l.qkv = qkv.reshape(-1, HIDDEN)
 
         # Layer 0
-        for h, (t, mark) in enumerate((("<document", "IN_DOCUMENT"), ("<query", "IN_QUERY"))):
+        for h, (t, mark) in enumerate(zip(WORDS, ("IN_DOCUMENT", "IN_QUERY"))):
             Q, K, V, O = fresh(0, h)
             only_at(K, t, UA, 2.0), fixed(K, UN, 0.4), sink_key(K, UB, 2.0)
             fixed(Q, UA, 1.0), fixed(Q, UB, 0.7)

@@ -74,6 +74,15 @@ pub fn golden() -> Golden {
     serde_json::from_slice(&std::fs::read(golden_path("scores.json")).unwrap()).unwrap()
 }
 
+/// The `tokenizer.json` of the golden models, changed so that it puts text in lower case.
+pub fn tokenizer_in_lower_case() -> Vec<u8> {
+    let json = std::fs::read(golden_path("tokenizer/tokenizer.json")).unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
+    json["normalizer"] =
+        serde_json::json!({"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Lowercase"}]});
+    json.to_string().into()
+}
+
 /// The files of a golden model: one GGUF, or a folder.
 pub fn files(name: &str) -> Vec<SourceFile> {
     let path = golden_path(name);
