@@ -176,12 +176,14 @@ test('where the storage is full the model loads all the same, and a download say
     assert.match(got.warnings.join(), /not kept for later loads, since the storage is full/);
     assert.equal(await storedIn(page), 0);
   }
+  // Several times, since browsers may tell another error than the quota, by chance.
   const asked = await page.evaluate(async (model) => {
     const { models } = await import('./edge-reranker/src/index.js');
-    return models.download(model).then(() => 'fine', (error) => [error.name, error.code, error.message]);
+    const errors = [];
+    for (let time = 0; time < 10; time++) errors.push(await models.download(model).then(() => 'fine', (error) => `${error.name} ${error.code}: ${error.message}`));
+    return errors;
   }, server.model);
-  assert.deepEqual(asked.slice(0, 2), ['RerankError', 'quota'], asked[2]);
-  assert.match(asked[2], /Free some space/);
+  for (const error of asked) assert.match(error, /^RerankError quota: .*Free some space/);
 });
 
 test('a wrong hash keeps nothing, a damaged block is fetched anew', async (t) => {

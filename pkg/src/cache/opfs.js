@@ -15,6 +15,10 @@ export const hasOpfs = () =>
 // Workers have a fast way to write, which is not atomic: blocks bear checksums, and the small journal takes the other way.
 const SMALL = 64 << 10;
 
+// Chromium hands bytes to its own process through a pipe of 2 MiB. Where the storage is full, a write larger than the pipe may be told that the
+// pipe is closed (an AbortError) before it is told why (the quota).
+const WRITTEN_AT_ONCE = 1 << 20;
+
 async function write(handle, bytes) {
   if (bytes.length > SMALL && typeof handle.createSyncAccessHandle === 'function') {
     const access = await handle.createSyncAccessHandle();
@@ -29,7 +33,7 @@ async function write(handle, bytes) {
   }
   const writable = await handle.createWritable();
   try {
-    await writable.write(bytes);
+    for (let at = 0; at < bytes.length; at += WRITTEN_AT_ONCE) await writable.write(bytes.subarray(at, at + WRITTEN_AT_ONCE));
     await writable.close();
   } catch (error) {
     await writable.abort().catch(() => {});
