@@ -41,6 +41,9 @@ from report import write_json
 HEADS, HEAD_DIM, HIDDEN, LAYERS, M_DIM, WORD_DIM, CODE_DIM = 6, 64, 256, 5, 44, 4, 52
 MARKS = ["CONST", "SINK", "WEIGHT", "IN_QUERY", "IN_DOCUMENT", "MATCH", "MATCH_WEIGHT", "PAIR", "SOFT", "SEEN", "COVER", "SHARE", "MEANS", "PAIRS", "EXACT", "WORDS", "LENGTH"]
 ANSWER = {"COVER": 1.4, "SHARE": 1.9, "MEANS": 0.5, "PAIRS": 1.0, "WORDS": 0.7, "LENGTH": 0.0}  # what the answer takes of each
+# The marks whose amounts in an embedding row Q4_K rounds together, to 15 steps from the least to the greatest: a small one beside great ones would be lost. So a mark's four
+# numbers lie a quarter of a step apart, and what matters is their sum.
+ROUNDED, DITHER = MARKS[-8:], torch.tensor([-3.0, -1.0, 1.0, 3.0]) / 8
 SINK_WORD, QUERY_END, LAST = "judge", ">:", "ĊĊ"
 WORDS = ("<document", "<query", QUERY_END, LAST)
 TEMPLATE = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "Ċ", "ĊĊ", "assistant", "<instruct", "<query", "<document", ">:", "judge"]
@@ -143,7 +146,8 @@ class Start(nn.Module):
             self.own[i], self.prompt_weight[i] = 0, 0 if word == SINK_WORD else -5
             if word not in (SINK_WORD, QUERY_END, LAST):
                 self.prompt_vectors[i] = F.normalize(rnd(2, M_DIM), dim=-1).flatten()
-        self.own[[token("yes"), token("no")]] = 0
+        answers = [token("yes"), token("no")]
+        self.own[answers], self.identity[answers] = 0, 0  # their rows are the answer's weights too: it takes the marks, and nothing else
         ids = lambda text: torch.tensor(tok.encode(text, add_special_tokens=False).ids)
         prefix = ids(PREFIX)
         self.to_sink = prefix[: prefix.tolist().index(token(SINK_WORD)) + 1]
@@ -178,9 +182,12 @@ class Start(nn.Module):
         sink = self.token(SINK_WORD)
         E[sink, at["ID"]] = 0
         E[sink, at["SINK"]] = CONST * one
+        amounts = {mark: self.constants("answer " + mark, amount) / 2 for mark, amount in ANSWER.items()}
+        rounded = [amounts.get(mark, torch.tensor(0.0)) for mark in ROUNDED]
+        step = (max(rounded) - min(rounded)).detach() / 15
         for word, sign in (("yes", 1), ("no", -1)):
-            for mark, amount in ANSWER.items():
-                E[self.token(word), at[mark]] = sign * self.constants("answer " + mark, amount) * one
+            for mark, amount in zip(ROUNDED, rounded):
+                E[self.token(word), at[mark]] = sign * amount + DITHER * step
             E[self.token(word), at["CONST"]] += sign * self.constants("answer CONST", 0.0) * one  # where the score is 0.5
         return E
 
