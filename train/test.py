@@ -27,7 +27,7 @@ from embed import Sampler, Vectors, spelling
 from lexical import terms
 from model import CONFIG, swiglu
 from report import read_json
-from start import ANSWER, CONST, HIDDEN, M_DIM, MARK, NORM_F, Start, blocks
+from start import ANSWER, CONST, HIDDEN, M_DIM, MARK, NORM_F, ROUNDED, Start, blocks
 from train import distillation
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -171,6 +171,23 @@ class Kit(unittest.TestCase):
             self.assertAlmostEqual(float(y[at["MATCH"]] @ one) / MARK, part * amount, places=2)
             y[at["MATCH"]] = 0
             self.assertEqual(float(y.abs().max()), 0)
+
+    def test_the_answer_takes_the_marks_and_nothing_else(self):
+        start, at = self.start(), blocks()
+        rows = start.model.embed.detach()[[start.token("yes"), start.token("no")]].clone()
+        answer, marks = rows[0] - rows[1], [at[name] for name in [*ANSWER, "CONST"]]
+        for name, block in zip(ANSWER, marks):
+            self.assertAlmostEqual(float(answer[block].sum()), 4 * float(start.constants.of("answer " + name)), places=4)
+        answer[torch.cat(marks)] = 0
+        self.assertEqual(float(answer.abs().max()), 0)
+        # Rounded to 15 steps, as Q4_K does, the four numbers of a mark are right together though each is not.
+        part = rows[:, at[ROUNDED[0]][0] : at[ROUNDED[-1]][-1] + 1]
+        self.assertEqual(part.shape[1], 32)
+        least = part.min(1, keepdim=True).values
+        step = (part.max(1, keepdim=True).values - least) / 15
+        wrong = (least + ((part - least) / step).round() * step - part).view(2, 8, 4)
+        self.assertLess(float((wrong.sum(-1).abs() / step).max()), 0.75)
+        self.assertGreater(float((wrong.abs() / step[..., None]).max()), 0.3)
 
     def test_coverage_is_the_weight_of_query_tokens_that_are_nearest(self):
         start, rng = self.start(), np.random.default_rng(0)
