@@ -133,6 +133,7 @@ test('known scores are found in memory, and in the cache of the data centre by a
   assert.equal(first.headers.get('x-cache'), '0/3');
   const { results } = await first.json();
   assert.equal((await ask(body)).headers.get('x-cache'), '3/3');
+  await new Promise((done) => setTimeout(done, 1000)); // scores are kept after the answer
   await miniflare.setOptions({ ...options, bindings: { ...options.bindings, MAX_DOCUMENTS: '50' } }); // begins anew
   const url = String(await miniflare.ready);
   const again = await fetch(`${url}v1/rerank`, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } });

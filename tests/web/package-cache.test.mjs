@@ -157,8 +157,8 @@ test('two tabs fetch a model once; when the first closes, the second goes on', a
   const second = two.evaluate(visiting, args);
   await new Promise((done) => setTimeout(done, 300));
   const kept = await storedIn(two);
-  await one.close();
   held = false;
+  await one.close();
   const got = await second;
   assert.equal(got.results, 2, got.message);
   assert.deepEqual([kept, got.begun], [BLOCK, BLOCK]);

@@ -10,7 +10,7 @@ inPage('unload destroys the device, and nothing is left in the page', async (pag
     const running = told(reranker.rerank(QUERY, many(3000)));
     await pause(200);
     await reranker.unload();
-    return { devices: devices.length, running: await running, reasons: await Promise.all(devices.map((device) => Promise.race([device.lost.then(({ reason }) => reason), pause(100)]))), lost: await reranker.lost, own: Object.hasOwn(navigator, 'gpu') };
+    return { devices: devices.length, running: await running, reasons: await Promise.all(devices.map((device) => Promise.race([device.lost.then(({ reason }) => reason), pause(5000)]))), lost: await reranker.lost, own: Object.hasOwn(navigator, 'gpu') };
   });
   assert.ok(got.devices > 0);
   assert.deepEqual(got.reasons, got.reasons.map(() => 'destroyed'));
@@ -71,7 +71,7 @@ inPage('a GPU without room: an explicit load fails and frees it, auto takes the 
     const fell = [await logits(fallen, many(4)), fallen.info().deviceReason];
     await fallen.unload();
     full = 0;
-    const freed = await Promise.all(devices.map((device) => Promise.race([device.lost.then(({ reason }) => reason), pause(500)])));
+    const freed = await Promise.all(devices.map((device) => Promise.race([device.lost.then(({ reason }) => reason), pause(5000)])));
     const reranker = await onGpu({ worker: false, device: 'auto' });
     await logits(reranker, many(1));
     full = Infinity;
@@ -104,7 +104,7 @@ inPage('a model that is no model is refused, and the GPU is free', async (page) 
     while (!devices.length) await pause(1);
     controller.abort();
     codes.push(await load);
-    const alive = await Promise.all(devices.map((device) => Promise.race([device.lost.then(() => false), pause(500).then(() => true)])));
+    const alive = await Promise.all(devices.map((device) => Promise.race([device.lost.then(() => false), pause(5000).then(() => true)])));
     return { codes, alive: alive.filter(Boolean).length };
   });
   assert.deepEqual(got, { codes: ['bad-model', 'bad-model', 'aborted'], alive: 0 });

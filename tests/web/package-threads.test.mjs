@@ -163,7 +163,7 @@ test('models in one worker share its threads, which end with the last model', as
     const { results } = await second.rerank('rivers', many(20));
     await count();
     await second.unload();
-    for (let n = 0; n < 50 && (await tell()).alive; n++) await new Promise((done) => setTimeout(done, 20)); // a given worker is not waited for
+    for (let n = 0; n < 500 && (await tell()).alive; n++) await new Promise((done) => setTimeout(done, 20)); // a given worker is not waited for
     await count();
     const again = await load(2);
     await count();
