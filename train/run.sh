@@ -34,11 +34,11 @@ step "$work/embed.npz" py embed.py --tokenizer "$tok" --cache "$work/cache" --ou
 on="--tokenizer $tok --threads $threads"
 calibrate() { py calibrate.py $on --cache "$work/cache" "$@"; }
 step "$work/start.json" calibrate --embeddings "$work/embed.npz" --init "$here/constants.json" --out "$work/start.json" --lr 0.02 --cover 2 --steps 200 ${CALIBRATE:-}
-for n in 1 2; do
+for n in 1 2 3 4; do
     step "$work/tuned$n.json" calibrate --embeddings "$work/start.npz" --init "$work/start.json" --out "$work/tuned$n.json" \
         --steps 400 --lr 0.01 --vector-lr 1e-3 --cover 1 --seed $((n + 1)) ${TUNE:-}
 done
-step "$work/average.json" "$python" "$here/average.py" "$work/tuned1.json" "$work/tuned2.json" --out "$work/average.json"
+step "$work/average.json" "$python" "$here/average.py" "$work/tuned1.json" "$work/tuned2.json" "$work/tuned3.json" "$work/tuned4.json" --out "$work/average.json"
 step "$work/answer.json" py answer.py $on --cache "$work/cache" --weight xb-=0 --embeddings "$work/average.npz" --init "$work/average.json" --out "$work/answer.json" ${ANSWER:-}
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
