@@ -73,7 +73,7 @@ need_rust_source() {
   rustup component add rust-src
 }
 
-# The tool must be of exactly the version of the library in Cargo.lock. Not optimised it is built in a third of the time, and takes two seconds more for each module.
+# The tool must be of exactly the version of the library in Cargo.lock. Its build without optimisation takes a third of the time, each module two seconds more.
 need_wasm_bindgen() {
   [[ -f Cargo.lock ]] || cargo generate-lockfile
   local version

@@ -1,8 +1,8 @@
 """Fit how much the answer takes of each mark of the start (start.py), on training lists with documents as long as they are (up to --long-limit).
 
-The answer is linear in the marks and a constant, so these few numbers have one best value, which calibrate.py is slow to find: it trains them as factors, together with everything
-that the marks are made of, on windows of documents mostly, and for two aims at once. Here the marks' weights are fitted to the listwise loss, which is about the order alone; then
-their common scale and the constant to the pointwise one, which all but leaves the order as it is. Sets count alike, unless --weight says otherwise; three of the five
+The answer is a linear function of the marks and of a constant, and of nothing else, so these few numbers have one best value, which calibrate.py is slow to find: it trains
+them as factors, together with everything that the marks are made of, on windows of documents mostly, and for two aims at once. Here the marks' weights are fitted to the listwise
+loss, which is about the order alone; then their common scale and the constant to the pointwise one, which all but leaves the order as it is. Sets count alike, unless --weight says otherwise; three of the five
 negatives are hard ones.
 """
 import argparse
@@ -34,17 +34,17 @@ def least(loss, first):
     return numbers.detach()
 
 
-def fit(marks, constant, rest, first):
-    """marks [lists, candidates, n], constant and rest [lists, candidates]: n weights of the marks and one of the constant, and the listwise loss of rest + marks times weights
-    before (with the n first ones) and after"""
-    marks, constant, rest = marks.double(), constant.double(), rest.double()
+def fit(marks, constant, first):
+    """marks [lists, candidates, n], constant [lists, candidates]: n weights of the marks and one of the constant, and the listwise loss of marks times weights before (with the
+    n first ones) and after"""
+    marks, constant = marks.double(), constant.double()
     candidates = marks.shape[1]
-    listwise = lambda weights: loss_of(rest + marks @ weights, candidates, 0.0)[1]
+    listwise = lambda weights: loss_of(marks @ weights, candidates, 0.0)[1]
     weights = least(listwise, first)
     sums = marks @ weights
 
     def pointwise(numbers):
-        total, ce, _ = loss_of(rest + numbers[0] * sums + numbers[1] * constant, candidates, 1.0)
+        total, ce, _ = loss_of(numbers[0] * sums + numbers[1] * constant, candidates, 1.0)
         return total - ce
 
     scale, bias = least(pointwise, [1.0, 0.0]).tolist()
@@ -65,21 +65,19 @@ def main():
     p.add_argument("--lists", type=int, default=1000)
     p.add_argument("--seed", type=int, default=7, help="of the lists' order")
     a, tok, c = options.calibration(p)
-    start = Start(c, tok, a.embeddings, read_json(a.init)["constants"], a.start_seed, torch.float32, True)
+    start = Start(c, tok, a.embeddings, read_json(a.init)["constants"], a.start_seed, torch.float32)
     names = [*ANSWER, "CONST"]
     row = torch.stack([torch.zeros(c["hidden_size"]).index_fill(0, blocks()[name], 1.0) for name in names], 1)  # "yes" minus "no", each half of 2
     first = [float(start.constants.of("answer " + name)) for name in names]
-    marks, rest, count = [], [], 0
+    marks, count = [], 0
     with torch.no_grad():
         for b in options.batcher(a, tok, D.load_train(a.data, tok, a.cache), a.seed):
-            last = start.last(b)
-            m = last @ row
-            marks.append(m.view(-1, b.candidates, len(names))), rest.append((start.model.score(last) - m @ torch.tensor(first)).view(-1, b.candidates))
+            marks.append((start.last(b) @ row).view(-1, b.candidates, len(names)))
             count += len(b.query)
             if count >= a.lists:
                 break
     marks = torch.cat(marks)
-    weights, bias, before, after = fit(marks[..., :-1], marks[..., -1], torch.cat(rest), first[:-1])
+    weights, bias, before, after = fit(marks[..., :-1], marks[..., -1], first[:-1])
     numbers = [*weights, bias]
     for name, x in zip(names, numbers):
         start.constants.set("answer " + name, x)

@@ -107,7 +107,7 @@ def training(r):
         f"The {len(r.start['constants'])} constants of heads that compare: {calibrated(r.start)}, lists of a positive that step 2 has not met and "
         f"{c['candidates'] - 1} negatives; a listwise loss and, at a weight of {c['pointwise']:g}, a pointwise one. Lists whose positive shares less than {c['found']:g} times as much with the query as the hard "
         "negatives do are left out.",
-        f"The constants and the token vectors through the network, {len(r.tuned)} times, over other lists each time: {', '.join(map(calibrated, r.tuned))}. Their average goes on.",
+        f"The constants and the token vectors through the network, {len(r.tuned)} times, over other lists each time: {'; '.join(map(calibrated, r.tuned))}. Their average goes on.",
         f"How much the answer takes of each mark, {sum(name.startswith('answer ') for name in r.answer['constants'])} numbers: fitted to {r.answer['lists']:,} lists with documents "
         f"of up to {r.answer['options']['long_limit']} tokens, every set alike but without the `xb-` sets: their ratios by the listwise loss, scale and constant by the pointwise one.",
     ]

@@ -7,7 +7,8 @@ neighbours that both texts share. How sharp a head looks, where its threshold li
 whole start is a differentiable function of them, and `calibrate.py` trains them before `train.py` trains everything; `constants.json` has those that were found.
 
 hidden = [M 44 | B 44 | identity 4 + 52 | code of the matched query token 44 | marks, 4 each]. The first four numbers of the identity say which of four
-words of the prompt a token is, exactly; the others are random. A block of four equal entries is one mark.
+words of the prompt a token is, exactly; the others are random. A block of four equal entries is one mark. The rows of "yes" and "no", which are the output's weights too, have no
+identity, so that the answer is a function of the marks alone.
 
 | layer | what its heads do |
 |---|---|
@@ -41,8 +42,8 @@ from report import write_json
 HEADS, HEAD_DIM, HIDDEN, LAYERS, M_DIM, WORD_DIM, CODE_DIM = 6, 64, 256, 5, 44, 4, 52
 MARKS = ["CONST", "SINK", "WEIGHT", "IN_QUERY", "IN_DOCUMENT", "MATCH", "MATCH_WEIGHT", "PAIR", "SOFT", "SEEN", "COVER", "SHARE", "MEANS", "PAIRS", "EXACT", "WORDS", "LENGTH"]
 ANSWER = {"COVER": 1.4, "SHARE": 1.9, "MEANS": 0.5, "PAIRS": 1.0, "WORDS": 0.7, "LENGTH": 0.0}  # what the answer takes of each
-# The marks whose amounts in an embedding row Q4_K rounds together, to 15 steps from the least to the greatest: a small one beside great ones would be lost. So a mark's four
-# numbers lie a quarter of a step apart, and what matters is their sum.
+# Q4_K rounds each 32 numbers of an embedding row together, to 15 steps from the least to the greatest. The last eight marks are such a part: in the rows of "yes" and "no", where
+# they are the answer's weights, a small amount beside great ones would be lost. So a mark's four numbers lie a quarter of a step apart, and what matters is their sum.
 ROUNDED, DITHER = MARKS[-8:], torch.tensor([-3.0, -1.0, 1.0, 3.0]) / 8
 SINK_WORD, QUERY_END, LAST = "judge", ">:", "ĊĊ"
 WORDS = ("<document", "<query", QUERY_END, LAST)
@@ -182,6 +183,7 @@ class Start(nn.Module):
         sink = self.token(SINK_WORD)
         E[sink, at["ID"]] = 0
         E[sink, at["SINK"]] = CONST * one
+        assert set(ANSWER) <= set(ROUNDED)
         amounts = {mark: self.constants("answer " + mark, amount) / 2 for mark, amount in ANSWER.items()}
         rounded = [amounts.get(mark, torch.tensor(0.0)) for mark in ROUNDED]
         step = (max(rounded) - min(rounded)).detach() / 15

@@ -199,9 +199,10 @@ fn a_second_signal_ends_at_once() {
     let server = Server::start(&[]);
     let mut large = server.send(&large());
     server.until("busy 1");
+    // The second is sent when the first was heard: signals that come together are one.
     server.signal("-INT");
     while server.get("/health").0 == 200 {
-        thread::sleep(Duration::from_millis(5)); // signals that come together are one
+        thread::sleep(Duration::from_millis(5));
     }
     server.signal("-INT");
     assert_eq!(server.end().code(), Some(130));

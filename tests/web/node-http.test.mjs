@@ -124,10 +124,10 @@ for (const worker of [false, true]) {
   });
 
   test(`a download is aborted at once, ${where}`, async (t) => {
-    const { url } = await server(t, tiny, () => ({ delayMs: 5000 }));
+    const { url } = await server(t, tiny, () => ({ delayMs: 30000 }));
     const started = performance.now();
     await fails(Reranker.load({ model: `${url}/model.gguf`, worker, signal: AbortSignal.timeout(200) }), 'aborted');
-    assert.ok(performance.now() - started < 4000); // of the five seconds that the server takes
+    assert.ok(performance.now() - started < 4000); // of the thirty seconds that the server takes
   });
 
   test(`the hub's ids find their files, ${where}`, async (t) => {
