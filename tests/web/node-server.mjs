@@ -8,7 +8,7 @@ export async function badServer(bytes, behave = () => ({})) {
     const range = request.headers.range;
     log.push(`${request.method} ${request.url}${range ? ` ${range}` : ''}`);
     const act = behave(log.length, request);
-    if (act.delayMs) await new Promise((done) => setTimeout(done, act.delayMs));
+    if (act.delayMs) await new Promise((done) => setTimeout(done, act.delayMs).unref());
     if (act.status) return response.writeHead(act.status, act.headers).end();
     if (act.listing) return response.end(JSON.stringify({ siblings: act.listing.map((rfilename) => ({ rfilename })) }));
     const body = act.bytes ?? bytes;
