@@ -65,7 +65,7 @@ def main():
     p.add_argument("--lists", type=int, default=1000)
     p.add_argument("--seed", type=int, default=7, help="of the lists' order")
     a, tok, c = options.calibration(p)
-    start = Start(c, tok, a.embeddings, read_json(a.init)["constants"], a.start_seed, torch.float32)
+    start = Start(c, tok, a.embeddings, read_json(a.init)["constants"], a.start_seed, torch.float32, "q4_1")
     names = [*ANSWER, "CONST"]
     row = torch.stack([torch.zeros(c["hidden_size"]).index_fill(0, blocks()[name], 1.0) for name in names], 1)  # "yes" minus "no", each half of 2
     first = [float(start.constants.of("answer " + name)) for name in names]

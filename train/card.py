@@ -22,7 +22,7 @@ class Run:
     def __init__(self, data, work):
         at = lambda name: os.path.join(work, name)
         self.train, self.embed, self.tokenizer = (read_json(at(n)) for n in ("train.json", "embed.npz.json", "tok/tokenizer-report.json"))
-        self.start, self.answer = (read_json(at(n)) for n in ("start.json", "answer.json"))
+        self.start, self.rounded, self.answer = (read_json(at(n)) for n in ("start.json", "rounded.json", "answer.json"))
         self.tuned = [read_json(at(os.path.basename(n))) for n in read_json(at("average.json"))["of"]]
         self.f32, self.shipped, self.eval = (read_json(at(n)) for n in ("f32.json", "shipped.json", "eval.json"))
         self.config, self.size = read_json(at("export/config.json")), os.path.getsize(at("mini.gguf"))
@@ -108,6 +108,7 @@ def training(r):
         f"{c['candidates'] - 1} negatives; a listwise loss and, at a weight of {c['pointwise']:g}, a pointwise one. Lists whose positive shares less than {c['found']:g} times as much with the query as the hard "
         "negatives do are left out.",
         f"The constants and the token vectors through the network, {len(r.tuned)} times, over other lists each time: {'; '.join(map(calibrated, r.tuned))}. Their average goes on.",
+        f"The same from the average on, more slowly, with embedding rows rounded as Q4_1 rounds them: {calibrated(r.rounded)}.",
         f"How much the answer takes of each mark, {sum(name.startswith('answer ') for name in r.answer['constants'])} numbers: fitted to {r.answer['lists']:,} lists with documents "
         f"of up to {r.answer['options']['long_limit']} tokens, every set alike but without the `xb-` sets: their ratios by the listwise loss, scale and constant by the pointwise one.",
     ]
@@ -117,8 +118,8 @@ def training(r):
             f"{t['lists']:,} lists of a positive and {o['candidates'] - 1} negatives{taught}: {t['tokens'] / 1e6:.1f} million tokens (shared prefixes counted once, padding not "
             "counted)" + ("." if o["all_lists"] else ", positives that step 2 has not met."))
     return "\n".join(f"{n}. {text}" for n, text in enumerate(steps, 1)) + (
-        f"\n\nIn steps 3 and 4 documents were cut to {c['limit']} tokens (a share of {c['long_share']:g} of the batches to {c['long_limit']}) around the best match with the query. Embedding rows "
-        + ("were exact." if c["exact"] else "were rounded to Q4_0."))
+        f"\n\nIn steps 3 to 5 documents were cut to {c['limit']} tokens (a share of {c['long_share']:g} of the batches to {c['long_limit']}) around the best match with the query. In steps 3 and 4 embedding rows "
+        f"were rounded as {c['rounding'].upper()} rounds them.")
 
 
 def curve(r, most=12):

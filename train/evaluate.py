@@ -103,8 +103,8 @@ class Lists(Dev):
         return out
 
 
-def load_export(folder, dtype=torch.float32, quantised=False):
-    """quantised: the embedding rows as Q4_0 holds them, as in training"""
+def load_export(folder, dtype=torch.float32, rounding=None):
+    """rounding: that of the embedding rows in training (model.ROUNDING)"""
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
 
@@ -113,7 +113,7 @@ def load_export(folder, dtype=torch.float32, quantised=False):
     with open(os.path.join(folder, "config.json"), encoding="utf8") as f:
         j = json.load(f)
     tok = Tokenizer.from_file(os.path.join(folder, "tokenizer.json"))
-    model = Reranker({k: j[k] for k in CONFIG}, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, quantised)
+    model = Reranker({k: j[k] for k in CONFIG}, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, rounding)
     w = load_file(os.path.join(folder, "model.safetensors"))
     cat = lambda p, *names: torch.cat([w[p + n] for n in names])
     s = {"embed": w["model.embed_tokens.weight"], "norm": w["model.norm.weight"], "answer": model.answer.detach()}
@@ -174,7 +174,7 @@ def main():
     p.add_argument("--limit", type=int, help="at most so many queries a set")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--device", default="cpu", help="of a folder: cpu, cuda, cuda:1")
-    p.add_argument("--quantised", action="store_true", help="a folder's embedding rows as Q4_0 holds them")
+    p.add_argument("--quantised", action="store_true", help="a folder's embedding rows as Q4_1 holds them")
     p.add_argument("--check", action="store_true", help="also compare a folder with transformers; more than 1e-3 is an error")
     p.add_argument("--out", help="write the tables as JSON")
     p.add_argument("--scores", help="write the scores of each query as JSON lines")
@@ -194,7 +194,7 @@ def main():
             print("greatest |difference| from transformers:", result["check"])
             if not result["check"] < 1e-3:
                 raise SystemExit("that is too much")
-        model, tok = load_export(a.model, quantised=a.quantised)
+        model, tok = load_export(a.model, rounding="q4_1" if a.quantised else None)
         lists = Lists(a.data, tok, a.limit, a.instruction)
         s = lists.scores(model.to(a.device))
     if a.scores:

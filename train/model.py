@@ -41,6 +41,20 @@ def q4_0(x):
     return x + (held - x.detach())
 
 
+def q4_1(x):
+    """x [.., 32 n] as a GGUF file of type Q4_1 holds it: blocks of 32 codes of four bits, the least number and a step in half precision. The gradient passes as if nothing had
+    happened."""
+    b = x.detach().float().view(*x.shape[:-1], -1, 32)
+    least, most = b.amin(-1, keepdim=True), b.amax(-1, keepdim=True)
+    step = (most - least) / 15
+    code = ((b - least) / step.masked_fill(step == 0, 1) + 0.5).floor().clamp(0, 15)
+    held = (code * step.half().float() + least.half().float()).view(x.shape)
+    return x + (held - x.detach())
+
+
+ROUNDING = {"q4_0": q4_0, "q4_1": q4_1}
+
+
 def swiglu(x):
     g, u = x.chunk(2, -1)
     return F.silu(g) * u
@@ -66,10 +80,10 @@ class Layer(nn.Module):
 
 
 class Reranker(nn.Module):
-    def __init__(self, c, yes, no, dtype=torch.bfloat16, quantised=False):
+    def __init__(self, c, yes, no, dtype=torch.bfloat16, rounding=None):
         super().__init__()
         self.c, self.yes, self.no, self.dtype = c, yes, no, dtype
-        self.quantised = quantised  # embedding rows as Q4_0
+        self.rounding = ROUNDING.get(rounding)  # of the embedding rows
         self.embed = nn.Parameter(torch.randn(c["vocab_size"], c["hidden_size"]) * 0.25)
         self.layers = nn.ModuleList(Layer(c) for _ in range(c["num_hidden_layers"]))
         self.norm = nn.Parameter(torch.ones(c["hidden_size"]))
@@ -118,8 +132,8 @@ class Reranker(nn.Module):
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=m, is_causal=causal, enable_gqa=qh != kh
         ).transpose(1, 2).reshape(-1, qh * d)
         x = F.embedding(torch.cat([head, query.reshape(-1), doc.reshape(-1)]), self.embed)
-        if self.quantised:
-            x = q4_0(x)
+        if self.rounding:
+            x = self.rounding(x)
         for n, l in enumerate(self.layers):
             final = n == len(self.layers) - 1
             y = F.linear(self.rms(x, l.norm1).to(dt), l.qkv.to(dt)).view(-1, qh + 2 * kh, d)
@@ -148,7 +162,7 @@ class Reranker(nn.Module):
         """The embedding rows of "yes" and "no", as they are exported"""
         half = self.answer / 2
         rows = self.embed[[self.yes, self.no]] + torch.stack([half, -half])
-        return q4_0(rows) if self.quantised else rows
+        return self.rounding(rows) if self.rounding else rows
 
 
 def hf_config(c, tok):

@@ -27,19 +27,21 @@ py() { script=$1; shift; "$python" "$here/$script" --data "$data" "$@"; }
 # Its result is a file only when the command has succeeded.
 into() { out=$1; shift; "$@" > "$out.tmp"; mv "$out.tmp" "$out"; }
 
-# $TOKENIZER, $EMBED, $CALIBRATE, $TUNE, $ANSWER, $TRAIN: more options, split at spaces
+# $TOKENIZER, $EMBED, $CALIBRATE, $TUNE, $ROUND, $ANSWER, $TRAIN: more options, split at spaces
 step "$work/tok/tokenizer.json" py tokenizer.py --out "$work/tok" ${TOKENIZER:-}
 tok=$work/tok/tokenizer.json
 step "$work/embed.npz" py embed.py --tokenizer "$tok" --cache "$work/cache" --out "$work/embed.npz" --threads "$threads" --device "$device" ${EMBED:-}
 on="--tokenizer $tok --threads $threads"
 calibrate() { py calibrate.py $on --cache "$work/cache" "$@"; }
-step "$work/start.json" calibrate --embeddings "$work/embed.npz" --init "$here/constants.json" --out "$work/start.json" --lr 0.02 --cover 2 --steps 200 ${CALIBRATE:-}
+step "$work/start.json" calibrate --embeddings "$work/embed.npz" --init "$here/constants.json" --out "$work/start.json" --lr 0.02 --cover 2 --steps 200 --rounding q4_0 ${CALIBRATE:-}
 for n in 1 2 3 4; do
     step "$work/tuned$n.json" calibrate --embeddings "$work/start.npz" --init "$work/start.json" --out "$work/tuned$n.json" \
-        --steps 400 --lr 0.01 --vector-lr 1e-3 --cover 1 --seed $((n + 1)) ${TUNE:-}
+        --steps 400 --lr 0.01 --vector-lr 1e-3 --cover 1 --seed $((n + 1)) --rounding q4_0 ${TUNE:-}
 done
 step "$work/average.json" "$python" "$here/average.py" "$work/tuned1.json" "$work/tuned2.json" "$work/tuned3.json" "$work/tuned4.json" --out "$work/average.json"
-step "$work/answer.json" py answer.py $on --cache "$work/cache" --weight xb-=0 --embeddings "$work/average.npz" --init "$work/average.json" --out "$work/answer.json" ${ANSWER:-}
+step "$work/rounded.json" calibrate --embeddings "$work/average.npz" --init "$work/average.json" --out "$work/rounded.json" \
+    --steps 150 --lr 0.003 --vector-lr 1e-3 --cover 1 --seed 6 --rounding q4_1 ${ROUND:-}
+step "$work/answer.json" py answer.py $on --cache "$work/cache" --weight xb-=0 --embeddings "$work/rounded.npz" --init "$work/rounded.json" --out "$work/answer.json" ${ANSWER:-}
 train() {
     if [ "${PROCESSES:-1}" -gt 1 ]; then
         "$python" -m torch.distributed.run --standalone --nproc-per-node "$PROCESSES" "$here/train.py" --data "$data" "$@"

@@ -113,7 +113,7 @@ def last_input(model, ids, layers):
 class Start(nn.Module):
     """`model`: a network whose weights are plain tensors, functions of `constants`, `vectors` and `log_weight`; `build` computes them."""
 
-    def __init__(self, config, tok, embed_npz, saved=None, seed=0, dtype=torch.float32, quantised=False):
+    def __init__(self, config, tok, embed_npz, saved=None, seed=0, dtype=torch.float32, rounding=None):
         super().__init__()
         c, token = config, tok.token_to_id
         if (c["hidden_size"], c["head_dim"], c["num_attention_heads"], c["num_key_value_heads"]) != (HIDDEN, HEAD_DIM, HEADS, HEADS) or c["num_hidden_layers"] < LAYERS:
@@ -156,7 +156,7 @@ class Start(nn.Module):
         m = c["intermediate_size"]
         self.unwritten = [(rnd(3, HEADS, HEAD_DIM, HIDDEN) * HIDDEN**-0.5, rnd(HIDDEN, HEADS, HEAD_DIM) * 0.001, rnd(2 * m, HIDDEN) * 0.8 * HIDDEN**-0.5)
                           for _ in range(c["num_hidden_layers"])]
-        self.model = Reranker(c, token("yes"), token("no"), dtype, quantised)
+        self.model = Reranker(c, token("yes"), token("no"), dtype, rounding)
         for part, names in [(self.model, ("embed", "norm", "answer"))] + [(l, ("q_norm", "k_norm", "qkv", "o", "gate_up", "down")) for l in self.model.layers]:
             for name in names:
                 value = part._parameters.pop(name)
