@@ -16,7 +16,6 @@ import torch.nn.functional as F
 
 import data as D
 import options
-from model import ROUNDING
 from prompt import SUFFIX
 from report import hardware, read_json
 from start import M_DIM, Start, blocks
@@ -58,7 +57,7 @@ def main():
     p.add_argument("--vector-lr", type=float, default=0.0, help="of the token vectors and their weights; 0: they stay as they are")
     p.add_argument("--cover", type=float, default=0.0, help="weight of what COVER lacks in correlation, within lists, with the coverage that it stands for")
     p.add_argument("--pointwise", type=float, default=0.5, help="weight of the pointwise loss: positives over 0.5, negatives under it")
-    p.add_argument("--rounding", choices=[*ROUNDING, "none"], default="q4_1", help="of the embedding rows, in the forward pass")
+    options.rounding(p)
     p.add_argument("--precision", choices=["bf16", "f32"], default="bf16")
     p.add_argument("--seed", type=int, default=1, help="of the lists' order")
     a, tok, c = options.calibration(p)

@@ -103,7 +103,7 @@ class Lists(Dev):
         return out
 
 
-def load_export(folder, dtype=torch.float32, rounding=None):
+def load_export(folder, dtype=torch.float32, rounding="none"):
     """rounding: that of the embedding rows in training (model.ROUNDING)"""
     from safetensors.torch import load_file
     from tokenizers import Tokenizer
@@ -194,7 +194,7 @@ def main():
             print("greatest |difference| from transformers:", result["check"])
             if not result["check"] < 1e-3:
                 raise SystemExit("that is too much")
-        model, tok = load_export(a.model, rounding="q4_1" if a.quantised else None)
+        model, tok = load_export(a.model, rounding="q4_1" if a.quantised else "none")
         lists = Lists(a.data, tok, a.limit, a.instruction)
         s = lists.scores(model.to(a.device))
     if a.scores:

@@ -52,7 +52,7 @@ def q4_1(x):
     return x + (held - x.detach())
 
 
-ROUNDING = {"q4_0": q4_0, "q4_1": q4_1}
+ROUNDING = {"none": None, "q4_0": q4_0, "q4_1": q4_1}
 
 
 def swiglu(x):
@@ -80,10 +80,10 @@ class Layer(nn.Module):
 
 
 class Reranker(nn.Module):
-    def __init__(self, c, yes, no, dtype=torch.bfloat16, rounding=None):
+    def __init__(self, c, yes, no, dtype=torch.bfloat16, rounding="none"):
         super().__init__()
         self.c, self.yes, self.no, self.dtype = c, yes, no, dtype
-        self.rounding = ROUNDING.get(rounding)  # of the embedding rows
+        self.rounding = ROUNDING[rounding]  # of the embedding rows
         self.embed = nn.Parameter(torch.randn(c["vocab_size"], c["hidden_size"]) * 0.25)
         self.layers = nn.ModuleList(Layer(c) for _ in range(c["num_hidden_layers"]))
         self.norm = nn.Parameter(torch.ones(c["hidden_size"]))

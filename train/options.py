@@ -3,7 +3,7 @@ import torch
 from tokenizers import Tokenizer
 
 import data as D
-from model import CONFIG
+from model import CONFIG, ROUNDING
 
 
 def network(p):
@@ -12,6 +12,10 @@ def network(p):
     p.add_argument("--intermediate", type=int, default=CONFIG["intermediate_size"])
     p.add_argument("--start-seed", type=int, default=1, help="of the codes and frames of the start: the same in all scripts that know of it")
     p.add_argument("--threads", type=int, default=2)
+
+
+def rounding(p):
+    p.add_argument("--rounding", choices=ROUNDING, default="q4_1", help="of the embedding rows, in the forward pass")
 
 
 def config(a, tok):

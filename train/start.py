@@ -45,6 +45,7 @@ ANSWER = {"COVER": 1.4, "SHARE": 1.9, "MEANS": 0.5, "PAIRS": 1.0, "WORDS": 0.7, 
 # Q4_K rounds each 32 numbers of an embedding row together, to 15 steps from the least to the greatest. The last eight marks are such a part: in the rows of "yes" and "no", where
 # they are the answer's weights, a small amount beside great ones would be lost. So a mark's four numbers lie a quarter of a step apart, and what matters is their sum.
 ROUNDED, DITHER = MARKS[-8:], torch.tensor([-3.0, -1.0, 1.0, 3.0]) / 8
+assert set(ANSWER) <= set(ROUNDED)
 SINK_WORD, QUERY_END, LAST = "judge", ">:", "ĊĊ"
 WORDS = ("<document", "<query", QUERY_END, LAST)
 TEMPLATE = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<think>", "</think>", "Ċ", "ĊĊ", "assistant", "<instruct", "<query", "<document", ">:", "judge"]
@@ -113,7 +114,7 @@ def last_input(model, ids, layers):
 class Start(nn.Module):
     """`model`: a network whose weights are plain tensors, functions of `constants`, `vectors` and `log_weight`; `build` computes them."""
 
-    def __init__(self, config, tok, embed_npz, saved=None, seed=0, dtype=torch.float32, rounding=None):
+    def __init__(self, config, tok, embed_npz, saved=None, seed=0, dtype=torch.float32, rounding="none"):
         super().__init__()
         c, token = config, tok.token_to_id
         if (c["hidden_size"], c["head_dim"], c["num_attention_heads"], c["num_key_value_heads"]) != (HIDDEN, HEAD_DIM, HEADS, HEADS) or c["num_hidden_layers"] < LAYERS:
@@ -183,7 +184,6 @@ class Start(nn.Module):
         sink = self.token(SINK_WORD)
         E[sink, at["ID"]] = 0
         E[sink, at["SINK"]] = CONST * one
-        assert set(ANSWER) <= set(ROUNDED)
         amounts = {mark: self.constants("answer " + mark, amount) / 2 for mark, amount in ANSWER.items()}
         rounded = [amounts.get(mark, torch.tensor(0.0)) for mark in ROUNDED]
         step = (max(rounded) - min(rounded)).detach() / 15

@@ -86,7 +86,7 @@ def main():
     p.add_argument("--steps", type=int, help="stop after so many steps; this, or --minutes, or both; 0 exports the start as it is")
     p.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1")
     p.add_argument("--resume", action="store_true", help="go on from WORK/last.pt; its spent time counts towards the cap")
-    p.add_argument("--exact", action="store_true", help="train the embeddings as they are, not rounded to Q4_1")
+    options.rounding(p)
     p.add_argument("--lr", type=float, default=1.5e-4, help="of the matrices")
     p.add_argument("--embed-lr", type=float, default=1e-4)
     p.add_argument("--vector-lr", type=float, default=5e-4, help="of the norms' weights")
@@ -124,7 +124,7 @@ def main():
     tok = Tokenizer.from_file(a.tokenizer)
     c = options.config(a, tok)
     dtype = torch.bfloat16 if a.precision == "bf16" else torch.float32
-    model = Reranker(c, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, None if a.exact else "q4_1")
+    model = Reranker(c, tok.token_to_id("yes"), tok.token_to_id("no"), dtype, a.rounding)
     if a.embeddings:
         saved = read_json(a.constants)["constants"] if a.constants else None
         structured(model, Start(c, tok, a.embeddings, saved, a.start_seed))

@@ -71,6 +71,12 @@ impl Server {
         }
     }
 
+    fn until_draining(&self) {
+        while self.get("/health").0 == 200 {
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([name, &self.child.id().to_string()]).status().unwrap().success());
     }
@@ -175,9 +181,7 @@ fn sigterm_lets_requests_end_and_takes_no_more() {
     let large = server.send(&large());
     server.until("busy 1");
     server.signal("-TERM");
-    while server.get("/health").0 == 200 {
-        thread::sleep(Duration::from_millis(5));
-    }
+    server.until_draining();
     assert_eq!(read(server.send(&small(1))).1["error"]["code"], "draining");
     assert_eq!(results(&read(large)).as_array().unwrap().len(), 400);
     assert_eq!(server.end().code(), Some(0));
@@ -201,9 +205,7 @@ fn a_second_signal_ends_at_once() {
     server.until("busy 1");
     // The second is sent when the first was heard: signals that come together are one.
     server.signal("-INT");
-    while server.get("/health").0 == 200 {
-        thread::sleep(Duration::from_millis(5));
-    }
+    server.until_draining();
     server.signal("-INT");
     assert_eq!(server.end().code(), Some(130));
     let mut rest = Vec::new();
